@@ -1,0 +1,86 @@
+"""Columns of the caption alone: lengths, repetition, boilerplate."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from filters.extract.base import Batch, Column, Score, Values
+
+# Alt texts that say nothing of the picture. Each pattern covers the words it explains away.
+BOILERPLATE = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"\b[\w-]+\.(?:jpe?g|png|gif|webp|bmp|svg|tiff?)\b",  # a file name
+        r"\b(?:img|dsc|dscn|dscf|pict|screen\s?shot)[\s_-]?\d{2,}\w*\b",  # a camera's name for it
+        r"\bhttps?://\S+|\bwww\.\S+",
+        r"\bclick (?:here|to \w+|on \w+)(?: (?:to|for) \w+)*",
+        r"\b(?:buy|order|shop) (?:now|online|today)\b",
+        r"\b(?:free )?(?:shipping|delivery|download)\b",
+        r"\b(?:image|photo|picture|thumbnail) ?(?:not available|unavailable|coming soon"
+        r"|placeholder|no\.? ?\d+|\d+(?: of \d+)?)",
+        r"\bno (?:image|photo|picture|description)(?: available)?\b",
+        r"\b(?:all rights reserved|copyright)\b|\(c\)",
+        r"\b(?:default|untitled|unnamed|placeholder|lorem ipsum)\b",
+        r"\b(?:add to cart|view (?:larger|full size|details|image)|read more|log ?in|sign up)\b",
+        r"\bpart of the .{1,60} collection\b",
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaptionStatistics:
+    """Lengths, repetition and boilerplate of the caption."""
+
+    kind: Literal["caption"] = "caption"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("caption_chars", "int32", "character", "[1, inf)", "characters of the caption"),
+        Column("caption_words", "int32", "word", "[0, inf)", "white-space separated words"),
+        Column("caption_repetition", "float32", "", "[0, 1]", "share of words said before"),
+        Column("caption_boilerplate", "float32", "", "[0, 1]", "share of letters in stock phrases"),
+    )
+    weights: ClassVar[tuple[str, ...]] = ()
+    pixels: ClassVar[bool] = False
+    version: ClassVar[int] = 1
+
+    def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
+        """Return `score`; there is no model."""
+        del weights, threads
+        return score
+
+
+def score(batch: Batch) -> dict[str, Values]:
+    """Compute all columns of `CaptionStatistics`."""
+    return {
+        "caption_chars": np.array([len(c) for c in batch.captions], np.int32),
+        "caption_words": np.array([len(c.split()) for c in batch.captions], np.int32),
+        "caption_repetition": np.array([repetition(c) for c in batch.captions], np.float32),
+        "caption_boilerplate": np.array([boilerplate(c) for c in batch.captions], np.float32),
+    }
+
+
+def repetition(caption: str) -> float:
+    """Share of words that already occurred, case ignored, in [0, 1]; 0 for a caption of one word.
+
+    >>> repetition("buy buy buy now")
+    0.5
+    """
+    words = caption.lower().split()
+    return 1.0 - len(set(words)) / len(words) if words else 0.0
+
+
+def boilerplate(caption: str) -> float:
+    """Share of letters and digits that lie inside a stock phrase, in [0, 1].
+
+    >>> boilerplate("IMG_0231.jpg"), boilerplate("a red kite")
+    (1.0, 0.0)
+    """
+    covered = bytearray(len(caption))
+    for pattern in BOILERPLATE:
+        for match in pattern.finditer(caption):
+            covered[match.start() : match.end()] = b"\1" * (match.end() - match.start())
+    counted = [i for i, character in enumerate(caption) if character.isalnum()]
+    return sum(covered[i] for i in counted) / len(counted) if counted else 1.0

@@ -1,0 +1,68 @@
+"""CLIP score from any open_clip checkpoint (Hessel et al., arXiv:2104.08718)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from filters.extract.base import Batch, Column, Score, Values, resize
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipScore:
+    """Cosine of picture and caption under an open_clip model, written to the column `alignment`.
+
+    With this extractor in a config the project's own alignment stage is not fitted.
+
+    Attributes:
+        model: open_clip model name, `hf-hub:...`, `local-dir:...` or a model JSON.
+        pretrained: open_clip tag, or a weights file.
+    """
+
+    kind: Literal["clip"] = "clip"
+    model: str
+    pretrained: str = ""
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("alignment", "float32", "", "[-1, 1]", "cosine of picture and caption (CLIP)"),
+    )
+    weights: ClassVar[tuple[str, ...]] = ()
+    pixels: ClassVar[bool] = True
+    version: ClassVar[int] = 1
+
+    def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
+        """Load model, weights and tokenizer; from the hub if the name says so."""
+        del weights
+        import torch
+
+        from filters.open_clip_models import create_model, preprocess_of, tokenizer
+
+        torch.set_num_threads(threads)
+        model, config = create_model(self.model, pretrained=self.pretrained)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = model.to(device)
+        tokenize, wanted = tokenizer(config), preprocess_of(model)
+        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (wanted.mean, wanted.std))
+
+        def score(batch: Batch) -> dict[str, Values]:
+            side = wanted.image_size
+            crops = np.stack([center_crop(p, side) for p in batch.pictures])
+            pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float().div_(255)
+            with torch.inference_mode():
+                image_BD = model.encode_image(((pixels - mean) / std).to(device), normalize=True)
+                text_BD = model.encode_text(
+                    tokenize(list(batch.captions)).to(device), normalize=True
+                )
+            return {"alignment": (image_BD * text_BD).sum(-1).float().cpu().numpy()}
+
+        return score
+
+
+def center_crop(picture: np.ndarray, side: int) -> np.ndarray:
+    """Shrink the short side to `side` and cut the middle; uint8 [side, side, 3]."""
+    height, width = picture.shape[:2]
+    scale = side / min(height, width)
+    fitted = resize(picture, (max(side, round(width * scale)), max(side, round(height * scale))))
+    top, left = (fitted.shape[0] - side) // 2, (fitted.shape[1] - side) // 2
+    return fitted[top : top + side, left : left + side]

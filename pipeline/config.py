@@ -1,0 +1,193 @@
+"""What curation can be told, and the strict door that TOML comes in through.
+
+The dataclasses are plain and frozen; pydantic checks them once, where a file is read.
+"""
+
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import tomli_w
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from filters.extract import AnyExtractor
+from filters.rules import AnyRule
+
+STRICT = ConfigDict(extra="forbid", strict=True)  # nested dataclasses inherit it
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data:
+    """Where the pairs are.
+
+    Attributes:
+        shards: WebDataset tars, folders or globs; local or any fsspec URL.
+        heldout: Shards for evaluation, never curated or trained on.
+        truth: Parquet with planted trouble (uid, kind, twin); only the final measuring reads it.
+    """
+
+    shards: tuple[str, ...]
+    heldout: tuple[str, ...] = ()
+    truth: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cells:
+    """How the pixel plane runs; none of it but `threads` and `batch` touches the output.
+
+    Attributes:
+        count: Cells at work; 0 is one per core.
+        threads: Threads of a model inside a cell.
+        batch: Pictures that a model sees at once.
+        member_bytes: Largest member of a tar that is read.
+        pixels: Largest picture that is decoded.
+        attempts: How often a shard may take its cell down before the run stops.
+    """
+
+    count: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=1)] = 1
+    batch: Annotated[int, Field(ge=1)] = 32
+    member_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
+    pixels: Annotated[int, Field(ge=1)] = 100_000_000
+    attempts: Annotated[int, Field(ge=1)] = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ensemble:
+    """How votes become p(keep).
+
+    Attributes:
+        model: `majority` or `triplet`.
+        prior: Expected share of good pairs; an all-abstain row gets it.
+        keep_above: Least p(keep) of a pair in the subset.
+    """
+
+    model: Literal["majority", "triplet"] = "triplet"
+    prior: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    keep_above: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Concepts:
+    """Clusters of pictures, near-duplicates inside them, and a share for each.
+
+    Attributes:
+        embedding: Column to cluster.
+        clusters: Number of concepts.
+        iterations: k-means steps.
+        duplicate_similarity: Cosine from which two pictures are copies; 1 switches it off.
+        keep: Share of the remaining pairs that the quotas keep; 1 switches them off.
+        temperature: Of the softmax over complexities; small gives complex concepts more.
+        neighbours: Other concepts that count as near (l in the paper).
+        minimum: Pairs that every concept may keep.
+    """
+
+    embedding: str = "image_embedding"
+    clusters: Annotated[int, Field(ge=1)] = 100
+    iterations: Annotated[int, Field(ge=1)] = 25
+    duplicate_similarity: Annotated[float, Field(gt=0, le=1)] = 0.95
+    keep: Annotated[float, Field(gt=0, le=1)] = 1.0
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+    neighbours: Annotated[int, Field(ge=1)] = 20
+    minimum: Annotated[int, Field(ge=0)] = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curation:
+    """Everything that `curate` needs, in the order of the flow."""
+
+    data: Data
+    cells: Cells
+    extract: tuple[Annotated[AnyExtractor, Field(discriminator="kind")], ...]
+    rules: tuple[Annotated[AnyRule, Field(discriminator="kind")], ...]
+    ensemble: Ensemble
+    concepts: Concepts
+    seed: int
+
+
+def load_config(path: Path, tree: type[T], *, overrides: Sequence[str] = ()) -> T:
+    """Read a TOML file into a tree of frozen dataclasses, after applying `a.b=c` overrides.
+
+    Raises:
+        ValueError: No such file, not TOML, or a key, type or value that the tree does not admit;
+            the message names path, value and rule.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"config: got {path}, expected a TOML file that can be read") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"config: got {path}, expected TOML; {error}") from error
+    for override in overrides:
+        _apply(document, override)
+    try:  # JSON mode, so that a TOML array may become a tuple although types are strict
+        return TypeAdapter(tree).validate_json(json.dumps(document, default=str))
+    except ValidationError as error:
+        raise ValueError(f"config: {path}: {_explain(error)}") from error
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    """Set one value by its dotted path; a number in the path is a position in a list."""
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise ValueError(f"--set: got {override!r}, expected KEY.KEY=VALUE, such as train.lr=0.001")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string
+    *parents, last = path.strip().split(".")
+    node: Any = document
+    for parent in parents:
+        node = _child(node, parent, override)
+    if isinstance(node, list):
+        node[_position(node, last, override)] = value
+    else:
+        node[last] = value
+
+
+def _child(node: Any, name: str, override: str) -> Any:
+    if isinstance(node, list):
+        return node[_position(node, name, override)]
+    child = node.setdefault(name, {})
+    if not isinstance(child, (dict, list)):
+        raise ValueError(  # noqa: TRY004 -- a wrong request, not a wrong type in our code
+            f"--set: got {override!r}, but {name!r} is a value, expected a section"
+        )
+    return child
+
+
+def _position(node: list[Any], name: str, override: str) -> int:
+    """Find a list item by number, or by its `name` or `kind`."""
+    if name.isdigit() and int(name) < len(node):
+        return int(name)
+    for position, item in enumerate(node):
+        if isinstance(item, dict) and name in (item.get("name"), item.get("kind")):
+            return position
+    raise ValueError(
+        f"--set: got {override!r}, expected a position below {len(node)} or the name of an item"
+    )
+
+
+def _explain(error: ValidationError) -> str:
+    """Turn pydantic's findings into `path: got value, rule` on one line."""
+    lines = []
+    for finding in error.errors():
+        where = ".".join(str(part) for part in finding["loc"])
+        rule = finding["msg"][0].lower() + finding["msg"][1:]
+        lines.append(f"{where}: got {str(finding['input'])[:80]!r}, {rule}")
+    return "; ".join(lines)
+
+
+def dump_config(config: Any) -> str:
+    """Write a resolved tree as TOML; values that are None are left out, as TOML has none."""
+    return tomli_w.dumps(_without_none(TypeAdapter(type(config)).dump_python(config, mode="json")))
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return [_without_none(v) for v in value] if isinstance(value, list) else value

@@ -1,0 +1,102 @@
+"""Where cells run. `run_local` is a for-loop and the reference; `run_on_ray` must give its bytes.
+
+Only plans, shard names, counts and metrics cross Ray; pixels and columns never do.
+"""
+
+import logging
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pipeline.cells import Cell, CellPlan, Lease, Scored
+
+Executor = Callable[[CellPlan, Sequence[Lease]], Iterator[Scored]]
+
+logger = logging.getLogger(__name__)
+
+
+def run_local(plan: CellPlan, leases: Sequence[Lease]) -> Iterator[Scored]:
+    """Score in this process, shard after shard."""
+    cell = Cell(plan)
+    for lease in leases:
+        yield cell.score(lease)
+
+
+def run_on_ray(address: str) -> Executor:
+    """Return an executor on a Ray cluster.
+
+    Args:
+        address: `local` starts one on this machine and stops it again; `auto` or `ray://...` or
+            `host:port` joins one.
+    """
+
+    def run(plan: CellPlan, leases: Sequence[Lease]) -> Iterator[Scored]:
+        import ray
+
+        started = _connect(address)
+        try:
+            yield from _lease_out(plan, leases)
+        finally:
+            if started:
+                ray.shutdown()
+
+    return run
+
+
+def _connect(address: str) -> bool:
+    """Join or start Ray; True if it was not running in this process before."""
+    import ray
+
+    if ray.is_initialized():
+        return False
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address == "local":
+            ray.init(address="local", num_cpus=os.cpu_count(), **quiet)
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"--ray: got {address!r}, expected off, local, auto or the address of a running Ray "
+            f"cluster; start one with `ray start --head` or use --ray local ({error})"
+        ) from error
+    return True
+
+
+def _lease_out(plan: CellPlan, leases: Sequence[Lease]) -> Iterator[Scored]:
+    """Keep every cell busy with one shard; a dead cell's shard goes back to the queue."""
+    import ray
+
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    cells = min(plan.settings.count or cores, len(leases))
+    # A share of a core, so that more cells than cores start too and nothing waits for a free one.
+    remote_cell = ray.remote(num_cpus=min(1.0, 0.9 * cores / cells), max_restarts=0)(Cell)
+    queue, deaths = deque(leases), Counter[str]()
+    working: dict[Any, tuple[Any, Lease]] = {}
+    idle = [remote_cell.remote(plan) for _ in range(cells)]
+    while queue or working:
+        while queue and idle:
+            cell, lease = idle.pop(), queue.popleft()
+            working[cell.score.remote(lease)] = (cell, lease)
+        (done,), _ = ray.wait(list(working), num_returns=1)
+        cell, lease = working.pop(done)
+        try:
+            scored = ray.get(done)
+        except ray.exceptions.RayActorError as error:
+            deaths[lease.shard] += 1
+            logger.warning("cell died on %s (%d of %d)", lease.shard, deaths[lease.shard],
+                           plan.settings.attempts)  # fmt: skip
+            if deaths[lease.shard] >= plan.settings.attempts:
+                raise RuntimeError(
+                    f"shard {lease.shard}: got {deaths[lease.shard]} cells killed by it, expected "
+                    "none; take it out of data.shards, or raise cells.attempts if the machine "
+                    f"was at fault ({error})"
+                ) from error
+            queue.appendleft(lease)
+            idle.append(remote_cell.remote(plan))
+            continue
+        except ray.exceptions.RayTaskError as error:
+            raise error.as_instanceof_cause() from error
+        idle.append(cell)
+        yield scored

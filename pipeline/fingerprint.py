@@ -1,0 +1,54 @@
+"""Names for outputs that say what made them: the same inputs give the same name, others do not."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+DIGITS = 12  # 48 bits: a run folder holds dozens of outputs
+
+
+def fingerprint(stage: str, **parts: Any) -> str:
+    """Hash a stage's name and everything that changes its output.
+
+    Args:
+        stage: Name of the stage.
+        parts: Settings, versions, digests: dataclasses, mappings, sequences and plain values.
+
+    Returns:
+        12 hex digits.
+
+    Raises:
+        TypeError: A part has no canonical form.
+    """
+    document = json.dumps([stage, _canonical(parts)], sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(document.encode(), digest_size=DIGITS // 2).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or of a folder's files with their names; hex."""
+    digest = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        digest.update(f"{file.relative_to(path) if file != path else ''}\0".encode())
+        with file.open("rb") as stream:
+            while block := stream.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return [type(value).__name__, _canonical(fields)]
+    if isinstance(value, dict):
+        return {str(k): _canonical(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(v) for v in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    raise TypeError(
+        f"fingerprint: got {type(value).__name__}, expected a dataclass, mapping, sequence or "
+        "plain value; pass what identifies it, such as a digest"
+    )

@@ -1,0 +1,81 @@
+"""`curate`: the whole of it, one screen."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from filters.ensemble import LabelModel
+from pipeline.align import Aligner, align
+from pipeline.config import Curation
+from pipeline.decide import Decisions, decide
+from pipeline.executors import Executor
+from pipeline.folder import Folder
+from pipeline.score import Progress, score_shards
+from pipeline.scores import Scores
+from pipeline.shards import list_shards
+from pipeline.subset import write_subset
+from pipeline.votes import Votes, cast_votes, fit_votes
+
+
+@dataclass(frozen=True, slots=True)
+class Curated:
+    """What `curate` made, for whoever goes on from here."""
+
+    scores: Scores
+    votes: Votes
+    model: LabelModel
+    decisions: Decisions
+    subset_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Wall seconds by stage, in order."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of a `with` block to a stage."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+
+
+def curate(
+    cfg: Curation,
+    *,
+    run: Folder,
+    aligner: Aligner,
+    weights: Callable[[str], Path],
+    execute: Executor,
+    progress: Progress,
+    clock: Clock,
+) -> Curated:
+    """Turn raw shards into a subset; every pixel is read at most once, deciding reads none."""
+    shards = list_shards(cfg.data.shards)
+    with clock.stage("score"):
+        scores = score_shards(
+            shards, cfg.extract, run=run, weights=weights, cells=cfg.cells,
+            execute=execute, progress=progress,
+        )  # fmt: skip
+    with clock.stage("align"):
+        scores = align(scores, aligner, run=run, seed=cfg.seed)
+    with clock.stage("vote"):
+        votes = cast_votes(scores, cfg.rules)
+    with clock.stage("ensemble"):
+        model = fit_votes(votes, cfg.ensemble, seed=cfg.seed)
+    with clock.stage("concepts"):
+        decisions = decide(
+            scores, votes, model, ensemble=cfg.ensemble, concepts=cfg.concepts, seed=cfg.seed
+        )
+    with clock.stage("subset"):
+        (run / "subset").write("label_model.json", model.to_json().encode())
+        (run / "subset").write("scores.json", scores.dump())
+        digest = write_subset(run / "subset", decisions)
+        rules = [asdict(rule) for rule in votes.rules]
+        (run / "subset").write("rules.json", json.dumps(rules, indent=2).encode())
+    return Curated(scores, votes, model, decisions, digest)

@@ -1,0 +1,75 @@
+"""How much of the planted trouble was found; the only reader of a pool's truth."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.schema import Reason
+
+CLEAN, SWAPPED = "clean", "swapped"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What became of one kind of planted trouble."""
+
+    planted: int
+    dropped: int
+
+    @property
+    def share(self) -> float:
+        """Dropped over planted, in [0, 1]."""
+        return self.dropped / self.planted if self.planted else 0.0
+
+
+def found_by_kind(truth: str, decisions: pa.Table) -> dict[str, Found]:
+    """Count how many planted rows of each kind are out of the subset.
+
+    A row that has a twin (a copy and its original) counts as dropped unless both are kept: which of
+    the two stands for the picture is a matter of taste.
+
+    Raises:
+        ValueError: The truth names pairs that the pool does not have.
+    """
+    table = pq.read_table(truth)
+    kept = _kept(decisions)
+    found: dict[str, Found] = {}
+    rows = zip(*(table.column(c).to_pylist() for c in ("uid", "kind", "twin")), strict=True)
+    for uid, kind, twin in rows:
+        if uid not in kept:
+            raise ValueError(
+                f"truth: got uid {uid} in {truth}, expected uids of this pool; set data.truth to "
+                'the file that was built with the pool, or to ""'
+            )
+        is_out = not (kept[uid] and kept.get(twin, True))
+        before = found.get(kind, Found(0, 0))
+        found[kind] = Found(before.planted + 1, before.dropped + is_out)
+    return dict(sorted(found.items()))
+
+
+def alignment_auc(truth: str, uid_N: NDArray[np.bytes_], alignment_N: NDArray[np.float32]) -> float:
+    """Probability that a clean pair scores above a swapped one, in [0, 1]; NaN without either.
+
+    The area under the ROC curve, as the normalised Mann-Whitney rank sum; ties count half.
+    """
+    table = pq.read_table(truth)
+    kind = dict(zip(table.column("uid").to_pylist(), table.column("kind").to_pylist(), strict=True))
+    kind_N = np.array([kind.get(bytes(u).ljust(16, b"\0").hex(), "") for u in uid_N])
+    clean, swapped = np.sort(alignment_N[kind_N == CLEAN]), alignment_N[kind_N == SWAPPED]
+    if not len(clean) or not len(swapped):
+        return float("nan")
+    below = np.searchsorted(clean, swapped, "left") + np.searchsorted(clean, swapped, "right")
+    return float(1 - below.mean() / 2 / len(clean))
+
+
+def _kept(decisions: pa.Table) -> dict[str, bool]:
+    """Map the pool's uids (hex) to whether they are in the subset."""
+    uids = [uid.hex() for uid in decisions.column("uid").to_pylist()]
+    reasons = decisions.column("reason").to_pylist()
+    kept: dict[str, bool] = {}
+    for uid, reason in zip(uids, reasons, strict=True):
+        kept[uid] = kept.get(uid, False) or reason == Reason.OK
+    return kept

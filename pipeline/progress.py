@@ -1,0 +1,44 @@
+"""A progress bar on standard error; silent where that is not a terminal."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar, fed by counts."""
+
+    progress: Progress
+    task: Any
+
+    def shards(self, done: int, of: int, reasons: Mapping[str, int]) -> None:
+        """Show how many shards are scored, and the rows by reason so far."""
+        note = " ".join(f"{reason} {rows}" for reason, rows in sorted(reasons.items()))
+        self.progress.update(self.task, completed=done, total=of, note=note)
+
+    def step(self, record: Mapping[str, Any]) -> None:
+        """Show a training step; `record` has `step`, `steps`, `loss` and `samples_per_s`."""
+        note = f"loss {record['loss']:.3f}, {record.get('samples_per_s', 0):.0f} pairs/s"
+        self.progress.update(
+            self.task, completed=record["step"], total=record.get("steps"), note=note
+        )
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Bar]:
+    """Show a bar for the length of a `with` block."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield Bar(progress, progress.add_task(title, total=None, note=""))

@@ -1,0 +1,100 @@
+"""What the report reads of a run folder; training and evaluation may not have happened yet."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.folder import Folder
+from pipeline.tables import read
+
+COLUMNS = (
+    "shard", "uid", "offset", "size", "caption", "reason", "p_keep", "concept", "distance", "twin",
+)  # fmt: skip
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFiles:
+    """Files of a run, parsed; empty where the run has no such file.
+
+    Attributes:
+        decisions: `COLUMNS` and a `vote:<rule>` per rule, one row per sample, in shard order.
+        summary: `summary.json`.
+        rules: The rules, quantiles resolved to values, in the order of the label model.
+        model: `label_model.json`.
+        concepts: `concept, size, quota, complexity`; None before pruning.
+        journals: Lines of `train/<name>/metrics.jsonl` by name.
+        student: Lines of `student/metrics.jsonl`.
+        evaluations: Lines of `eval/<name>/eval_results.jsonl` by name.
+        config: `config.toml` as resolved.
+    """
+
+    decisions: pa.Table
+    summary: Record
+    rules: list[Record]
+    model: Record
+    concepts: pa.Table | None
+    journals: Mapping[str, list[Record]]
+    student: list[Record]
+    evaluations: Mapping[str, list[Record]]
+    config: str
+
+
+def read_files(run: Folder) -> RunFiles:
+    """Read a run folder.
+
+    Raises:
+        ValueError: Nothing was decided in it yet, or a file is damaged.
+    """
+    subset = run / "subset"
+    if not subset.exists("decisions.parquet"):
+        raise ValueError(
+            f"report: got {run.url} without subset/decisions.parquet, expected a curated run; "
+            "run `thresher curate CONFIG --out` on this folder first"
+        )
+    rules = _json(subset, "rules.json", [])
+    votes = [f"vote:{rule['name']}" for rule in rules]
+    return RunFiles(
+        decisions=read(subset.path("decisions.parquet"), [*COLUMNS, *votes]),
+        summary=_json(run, "summary.json", {}),
+        rules=rules,
+        model=_json(subset, "label_model.json", {}),
+        concepts=_table(subset, "concepts.parquet"),
+        journals=_lines_by_name(run / "train", "metrics.jsonl"),
+        student=_lines(run / "student", "metrics.jsonl"),
+        evaluations=_lines_by_name(run / "eval", "eval_results.jsonl"),
+        config=run.read("config.toml").decode() if run.exists("config.toml") else "",
+    )
+
+
+def _json(folder: Folder, name: str, default: Any) -> Any:
+    return _parse(folder.read(name), folder.path(name)) if folder.exists(name) else default
+
+
+def _table(folder: Folder, name: str) -> pa.Table | None:
+    return read(folder.path(name)) if folder.exists(name) else None
+
+
+def _lines_by_name(folder: Folder, name: str) -> dict[str, list[Record]]:
+    found = {child: _lines(folder / child, name) for child in folder.names()}
+    return {child: lines for child, lines in found.items() if lines}
+
+
+def _lines(folder: Folder, name: str) -> list[Record]:
+    """Parse JSON lines; a last one without line end was cut by a kill and does not count."""
+    if not folder.exists(name):
+        return []
+    lines = folder.read(name).splitlines(keepends=True)
+    return [_parse(line, folder.path(name)) for line in lines if line.endswith(b"\n")]
+
+
+def _parse(data: bytes, url: str) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise ValueError(
+            f"report: got {url}, which is not JSON ({error}); delete it and run again"
+        ) from error

@@ -1,0 +1,85 @@
+"""The funnel: pairs in, what each reason took, pairs kept; it adds up or there is no report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.schema import Reason
+
+MEANING = {
+    Reason.NOT_A_TAR: "the shard is no tar",
+    Reason.EMPTY_SHARD: "the shard is empty",
+    Reason.TRUNCATED: "the tar ends inside the sample",
+    Reason.UNSAFE_NAME: "the name is absolute or climbs out of its folder",
+    Reason.REPEATED_KEY: "the shard holds a member of this name twice",
+    Reason.SPLIT_KEY: "members of one key lie apart",
+    Reason.TOO_LARGE: "a member is larger than the limit",
+    Reason.BAD_JSON: "the json cannot be parsed",
+    Reason.BAD_UID: "the uid is not 1 to 32 hex digits",
+    Reason.MISSING_IMAGE: "no picture",
+    Reason.MISSING_CAPTION: "no caption",
+    Reason.EMPTY_CAPTION: "an empty caption",
+    Reason.BAD_UTF8: "the caption is not UTF-8",
+    Reason.TOO_MANY_PIXELS: "more pixels than the limit, by its header",
+    Reason.DECODE_ERROR: "the picture cannot be decoded",
+    Reason.EXTRACT_ERROR: "an extractor failed on it",
+    Reason.REPEATED_UID: "an earlier row has the same uid",
+    Reason.DUPLICATE: "near-copy of a pair that stands in its place",
+    Reason.LOW_P_KEEP: "the ensemble's p(keep) is below the cut",
+    Reason.QUOTA: "its concept has filled its share",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one reason took out.
+
+    Attributes:
+        reason: Its code.
+        meaning: The code in words.
+        rows: Rows taken out.
+        left: Rows that remain after it.
+    """
+
+    reason: str
+    meaning: str
+    rows: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """From `rows_in` through the steps to `rows_kept`."""
+
+    rows_in: int
+    steps: tuple[Step, ...]
+    rows_kept: int
+
+
+def funnel(decisions: pa.Table, *, claimed: Mapping[str, int]) -> Funnel:
+    """Count the decisions by reason, in the order in which reasons are found.
+
+    Args:
+        decisions: One row per sample, with its `reason`.
+        claimed: `reasons` of the summary, which must tell the same; empty if there is none.
+
+    Raises:
+        ValueError: The summary counts something else.
+    """
+    counted = pc.value_counts(decisions.column("reason")).to_pylist()
+    rows_by_reason = {item["values"]: item["counts"] for item in counted}
+    expected = {reason: rows for reason, rows in claimed.items() if rows}
+    if expected and expected != rows_by_reason:
+        raise ValueError(
+            f"report: got reasons {expected} in summary.json, expected {rows_by_reason} as in "
+            "subset/decisions.parquet; they are of different runs, run it again"
+        )
+    steps, left = [], len(decisions)
+    order = [str(reason) for reason in Reason]
+    for reason in sorted(rows_by_reason.keys() - {Reason.OK}, key=order.index):
+        left -= rows_by_reason[reason]
+        steps.append(Step(reason, MEANING[Reason(reason)], rows_by_reason[reason], left))
+    assert left == rows_by_reason.get(Reason.OK, 0)  # in = kept + sum of reasons
+    return Funnel(len(decisions), tuple(steps), left)

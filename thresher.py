@@ -1,0 +1,325 @@
+"""Thresher's front door: the whole story on one screen, and the command line.
+
+shards -> scores -> votes -> p(keep) -> concepts -> subset -> encoder -> zero-shot -> student
+"""
+
+import json
+import logging
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.config import STRICT, Curation, dump_config, load_config
+from pipeline.executors import Executor, run_local, run_on_ray
+from pipeline.flow import Clock, Curated, curate
+from pipeline.folder import Folder
+from pipeline.health import require_run
+from pipeline.health import status as run_status
+from pipeline.health import verify as run_verify
+from pipeline.pairs import pairs_from_shards, select
+from pipeline.plan import plan as run_plan
+from pipeline.progress import progress_bar
+from pipeline.shards import list_shards
+from pipeline.subset import pairs_of, read_subset
+from pipeline.summary import summarise
+from pipeline.weights import model_file
+from training.alignment import Alignment
+from training.config import Distill, Evaluate, Train
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run(Curation):
+    """One TOML file: a whole run, in the order of the flow.
+
+    Attributes:
+        alignment: How the alignment score is fitted.
+        train: The pretraining run; without it a run ends with the subset.
+        evaluate: The tasks that judge it.
+        distill: The student; without it there is none.
+    """
+
+    alignment: Alignment = field(default_factory=Alignment)
+    train: Train | None = None
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    distill: Distill | None = None
+    __pydantic_config__ = STRICT
+
+
+def run(cfg: Run, *, out: Path, execute: Executor, until: str = "report") -> dict[str, Any]:
+    """Curate, train, evaluate, distill, report; what is done already is not done again."""
+    folder, clock = Folder(str(out)), Clock()
+    folder.check_writable()
+    folder.write("config.toml", dump_config(cfg).encode())
+    with progress_bar("score") as bar:
+        curated = curate(
+            cfg, run=folder, aligner=cfg.alignment, weights=model_file, execute=execute,
+            progress=bar.shards, clock=clock,
+        )  # fmt: skip
+    more: dict[str, Any] = {}
+    if until != "curate" and cfg.train is not None:
+        runs = train_encoders(cfg, cfg.train, curated, out=out, clock=clock, until=until)
+        with clock.stage("evaluate"):
+            results = judge_encoders(cfg, runs, out=out)
+        more = {"runs": {k: str(v.relative_to(out)) for k, v in runs.items()}, "zero_shot": results}
+    summary = summarise(folder, curated, data=cfg.data, more=more, clock=clock)
+    from pipeline.report import write_report
+
+    with clock.stage("report"):
+        write_report(folder, curated.scores)
+    return summary
+
+
+def train_encoders(
+    cfg: Run, train: Train, curated: Curated, *, out: Path, clock: Clock, until: str
+) -> dict[str, Path]:
+    """Train on the subset and on as many random pairs, then teach a student; name -> folder."""
+    from training.trials import teach_student, train_on_random, train_on_subset
+
+    pool = pairs_of(curated.decisions.table, curated.scores.shards)
+    subset, seed = read_subset(Folder(str(out)) / "subset"), cfg.seed
+    runs: dict[str, Path] = {}
+    with clock.stage("train subset"), progress_bar("train on subset") as bar:
+        runs["subset"] = train_on_subset(
+            train, pool, subset, out=out / "train", seed=seed, on_step=bar.step
+        )
+    with clock.stage("train random"), progress_bar("train on random pairs") as bar:
+        runs["random"] = train_on_random(
+            train, pool, pairs=len(subset), out=out / "train", seed=seed, on_step=bar.step
+        )
+    if until != "train" and cfg.distill is not None:
+        shown = select(pool, subset)
+        with clock.stage("distill"), progress_bar("teach the student") as bar:
+            runs["student"] = teach_student(
+                cfg.distill, runs["subset"], shown, out=out / "student", seed=seed, on_step=bar.step
+            )
+    return runs
+
+
+def judge_encoders(cfg: Run, runs: dict[str, Path], *, out: Path) -> dict[str, dict[str, float]]:
+    """Evaluate every encoder on the held-out pairs, if there are any; name -> task/metric."""
+    if not cfg.data.heldout:
+        return {}
+    from training.trials import judge
+
+    fields = [task.partition(":")[2] for task in cfg.evaluate.tasks if ":" in task]
+    heldout = pairs_from_shards(list_shards(cfg.data.heldout), fields=fields)
+    return judge(cfg.evaluate, runs, heldout, out=out / "eval")
+
+
+app = typer.Typer(
+    name="thresher", no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Curate image-text shards on Ray, then pretrain encoders on what is left.",
+)  # fmt: skip
+pool_app = typer.Typer(no_args_is_help=True, help="Embedded pools as WebDataset shards.")
+app.add_typer(pool_app, name="pool")
+
+Config = Annotated[Path, typer.Argument(help="A TOML file of configs/, or your own.")]
+RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Override: a.b=c, repeatable.")]
+Out = Annotated[Path | None, typer.Option(help="Run folder; default runs/<name of the config>.")]
+Ray = Annotated[str, typer.Option(help="off, local, auto, or the address of a Ray cluster.")]
+
+
+def _run(config: Path, sets: list[str] | None, out: Path | None, ray: str, until: str) -> None:
+    cfg = load_config(config, Run, overrides=sets or [])
+    out = out or Path("runs") / config.stem
+    execute = run_local if ray == "off" else run_on_ray(ray)
+    summary = run(cfg, out=out, execute=execute, until=until)
+    kept, total = summary["pairs_kept"], summary["pairs_in"]
+    print(
+        f"kept {kept} of {total} pairs ({kept / total:.0%}), subset {summary['subset_sha256'][:12]}"
+    )
+    for name, metrics in summary.get("zero_shot", {}).items():
+        shown = {k: v for k, v in metrics.items() if k.endswith("/main_metric")}
+        print(f"{name:8}", *(f"{k.removesuffix('/main_metric')} {v:.3f}" for k, v in shown.items()))
+    print(f"report: {out / 'report' / 'index.html'}")
+
+
+@app.command("run")
+def run_command(config: Config, sets: Sets = None, out: Out = None, ray: Ray = "local") -> None:
+    """Everything in the config, from shards to report.
+
+    Example: thresher run configs/demo.toml --set concepts.keep=0.9 --ray local
+    """
+    _run(config, sets, out, ray, "report")
+
+
+@app.command("curate")
+def curate_command(config: Config, sets: Sets = None, out: Out = None, ray: Ray = "local") -> None:
+    """Shards to subset; a changed threshold reads no pixel.
+
+    Example: thresher curate configs/demo.toml --set ensemble.keep_above=0.6
+    """
+    _run(config, sets, out, ray, "curate")
+
+
+@app.command("train")
+def train_command(config: Config, sets: Sets = None, out: Out = None, ray: Ray = "local") -> None:
+    """Shards to encoder: curate if need be, train on the subset and on random pairs, evaluate.
+
+    Example: thresher train configs/demo.toml --set train.samples_seen=50000
+    """
+    _run(config, sets, out, ray, "train")
+
+
+@app.command("distill")
+def distill_command(config: Config, sets: Sets = None, out: Out = None, ray: Ray = "local") -> None:
+    """Shards to student: everything before it if need be, then distillation and its evaluation.
+
+    Example: thresher distill configs/demo.toml
+    """
+    _run(config, sets, out, ray, "distill")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo"),
+    ray: Ray = "local",
+    limit: Annotated[int, typer.Option(help="Pairs in the pool.")] = 4000,
+    sets: Sets = None,
+) -> None:
+    """The main job on the embedded pool: real pictures, real captions, report at the end.
+
+    Example: thresher demo --out runs/demo
+    """
+    from pipeline.pools import build_pool
+
+    pool = out / "pool"
+    build_pool("openclipart", out=pool, limit=limit, plant=0)
+    where = [
+        f'data.shards=["{pool / "pool"}"]',
+        f'data.heldout=["{pool / "heldout"}"]',
+        f'data.truth="{pool / "truth.parquet"}"',
+    ]
+    _run(HERE / "configs" / "demo.toml", [*where, *(sets or [])], out, ray, "report")
+
+
+@app.command()
+def plan(config: Config, sets: Sets = None, out: Out = None) -> None:
+    """What a run would do; runs nothing and opens no shard.
+
+    Example: thresher plan configs/demo.toml
+    """
+    cfg = load_config(config, Run, overrides=sets or [])
+    folder = Folder(str(out or Path("runs") / config.stem))
+    passes = run_plan(cfg, run=folder, weights=model_file)
+    print(f"{len(list_shards(cfg.data.shards))} shards, {len(cfg.rules)} rules, run {folder.url}")
+    for todo in passes:
+        cost = (
+            f"about {todo.cell_seconds:.0f} s of one cell" if todo.cell_seconds else "cost unknown"
+        )
+        size = f"{todo.input_bytes / 2**20:.0f} MiB"
+        print(f"score  {todo.shards} shards, {size}, {', '.join(todo.extractors)}: {cost}")
+    if not passes:
+        print("score  done; deciding reads columns only")
+    for name, part in (("train", cfg.train), ("distill", cfg.distill)):
+        if part is not None:
+            print(f"{name:6} {part.samples_seen} samples, {part.model}")
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder with an open_clip checkpoint.")],
+    data: Annotated[list[str], typer.Option(help="Held-out shards, repeatable.")],
+    tasks: Annotated[str, typer.Option()] = "zeroshot:category,retrieval",
+    out: Annotated[Path | None, typer.Option(help="Write eval_results.jsonl here.")] = None,
+) -> None:
+    """Zero-shot classification and retrieval, in DataComp's results format.
+
+    Example: thresher evaluate runs/demo/train/subset-*/checkpoint --data runs/demo/pool/heldout
+    """
+    from training.evaluate import evaluate as judge
+    from training.trials import write_results
+
+    names = tuple(tasks.split(","))
+    fields = [name.partition(":")[2] for name in names if ":" in name]
+    records = judge(checkpoint, pairs_from_shards(list_shards(data), fields=fields), tasks=names)
+    for record in records:
+        print(json.dumps(record))
+    if out is not None:
+        write_results(out, records)
+
+
+@app.command()
+def status(folder: RunFolder) -> None:
+    """Progress and errors of a run, from its ledger.
+
+    Example: thresher status runs/demo
+    """
+    for stage in run_status(Folder(str(folder))):
+        print(
+            f"{stage.stage}: {stage.shards} shards, {stage.rows} rows, {stage.seconds} cell seconds"
+        )
+        print("  " + ", ".join(f"{reason} {rows}" for reason, rows in stage.reasons.items()))
+
+
+@app.command()
+def verify(folder: RunFolder) -> None:
+    """Check digests and row counts of everything a run wrote; exit code 1 if something differs.
+
+    Example: thresher verify runs/demo
+    """
+    defects = list(run_verify(Folder(str(folder))))
+    for defect in defects:
+        print(defect)
+    if defects:
+        raise typer.Exit(1)
+    print("all tables are what the ledger says")
+
+
+@app.command()
+def report(folder: RunFolder) -> None:
+    """Render the report of a run again.
+
+    Example: thresher report runs/demo
+    """
+    from pipeline.report import write_report
+    from pipeline.scores import Scores
+
+    where = Folder(str(folder))
+    require_run(where)
+    print(write_report(where, Scores.load((where / "subset").read("scores.json"))))
+
+
+@pool_app.command("build")
+def pool_build(
+    name: Annotated[str, typer.Argument(help="openclipart or tuxpaint.")] = "openclipart",
+    out: Annotated[Path, typer.Option(help="Folder for pool/, heldout/ and pool.json.")] = ...,
+    limit: Annotated[int | None, typer.Option(help="Pairs in the pool.")] = None,
+    source: Annotated[
+        str, typer.Option("--from", help="hf:<dataset>, or a folder of shards.")
+    ] = "",
+    plant: Annotated[int | None, typer.Option(help="Seed of planted, labelled trouble.")] = None,
+) -> None:
+    """Turn an embedded source, a hub data set or your own shards into pool and held-out shards.
+
+    Example: thresher pool build openclipart --out pool --limit 4000 --plant 0
+    """
+    from pipeline.pools import build_pool
+
+    manifest = build_pool(source or name, out=out, limit=limit, plant=plant)
+    print(json.dumps(asdict(manifest), indent=2))
+
+
+def main() -> None:
+    """Run the command line: 0 done, 1 the run failed, 2 the request was wrong."""
+    logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
+    logging.getLogger("pipeline").setLevel(logging.WARNING)
+    try:
+        app()
+    except ValueError as error:
+        print(f"thresher: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (RuntimeError, OSError) as error:
+        print(f"thresher: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Distillation: a smaller image tower learns the teacher's embeddings and keeps its text tower."""
+
+from pathlib import Path
+
+from pipeline.pairs import Pairs
+from training.checkpoint import TrainingFolder, identify
+from training.config import Distill
+from training.loop import OnStep, fit
+from training.model import ClipModel, ModelConfig, build_model, load_model, pick_device
+from training.objectives import FeatureDistillation
+
+
+def distill(
+    cfg: Distill,
+    teacher: Path,
+    pairs: Pairs,
+    *,
+    out: Path,
+    seed: int,
+    on_step: OnStep | None = None,
+) -> Path:
+    """Teach a smaller image tower by feature L2 on the pairs' pictures (arXiv:2404.16637).
+
+    Args:
+        cfg: The run.
+        teacher: Checkpoint folder of the teacher.
+        pairs: Whose pictures are shown; captions are not used.
+        out: Folder of this run: metrics, state, checkpoint.
+        seed: Weights, order and augmentation follow from it; at least 0.
+        on_step: Gets the metrics of every step.
+
+    Returns:
+        The folder of an ordinary checkpoint: the student's image tower and the teacher's text
+        tower, so that zero-shot needs nothing new. At once, without touching data, if it is there.
+
+    Raises:
+        ValueError: `out` holds another run, or the student does not go with the teacher.
+        RuntimeError: The loss stopped being finite.
+    """
+    identity = identify(cfg, pairs, seed=seed, teacher=teacher)
+    folder = TrainingFolder(out, identity=identity, keep=cfg.save.keep)
+    if folder.finished:
+        return folder.checkpoint
+    teacher_model, teacher_cfg = load_model(teacher)
+    student, student_cfg = build_model(cfg.model, seed=seed)
+    student_cfg = inherit(student, student_cfg, teacher_model, teacher_cfg)
+    device = pick_device(cfg.device)
+    objective = FeatureDistillation(cfg, student.to(device), teacher_model.to(device))
+    summary = fit(cfg, objective, pairs, folder=folder, seed=seed, on_step=on_step)
+    return folder.finish(student, student_cfg, summary)
+
+
+def inherit(
+    student: ClipModel, student_cfg: ModelConfig, teacher: ClipModel, teacher_cfg: ModelConfig
+) -> ModelConfig:
+    """Give the student everything of the teacher but the image tower; return its new document.
+
+    Raises:
+        ValueError: The two differ in more than the image tower.
+    """
+    for part in ("embed_dim", "text_cfg"):
+        if student_cfg[part] != teacher_cfg[part]:
+            raise ValueError(
+                f"distill.model: got {part} {student_cfg[part]}, expected the teacher's "
+                f"{teacher_cfg[part]}; only vision_cfg may differ in the student's model JSON"
+            )
+    student.logit_bias = teacher.logit_bias
+    kept = {k: v for k, v in teacher.state_dict().items() if not k.startswith("visual.")}
+    missing, unexpected = student.load_state_dict(kept, strict=False)
+    assert not unexpected
+    assert all(name.startswith("visual.") for name in missing)
+    return {**teacher_cfg, "vision_cfg": student_cfg["vision_cfg"]}
