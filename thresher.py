@@ -57,7 +57,7 @@ def run(cfg: Run, *, out: Path, execute: Executor, until: str = "report") -> dic
     folder.write("config.toml", dump_config(cfg).encode())
     with progress_bar("score") as bar:
         curated = curate(
-            cfg, run=folder, aligner=cfg.alignment, weights=model_file, execute=execute,
+            cfg, run=folder, alignment=cfg.alignment, weights=model_file, execute=execute,
             progress=bar.shards, clock=clock,
         )  # fmt: skip
     more: dict[str, Any] = {}

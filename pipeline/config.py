@@ -6,13 +6,14 @@ The dataclasses are plain and frozen; pydantic checks them once, where a file is
 import json
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tomli_w
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from filters.concepts import Consensus
 from filters.extract import AnyExtractor
 from filters.rules import AnyRule
 
@@ -100,13 +101,14 @@ class Concepts:
 class Curation:
     """Everything that `curate` needs, in the order of the flow."""
 
+    seed: Annotated[int, Field(ge=0)] = 0
     data: Data
-    cells: Cells
+    cells: Cells = field(default_factory=Cells)
     extract: tuple[Annotated[AnyExtractor, Field(discriminator="kind")], ...]
+    consensus: Consensus = field(default_factory=Consensus)
     rules: tuple[Annotated[AnyRule, Field(discriminator="kind")], ...]
-    ensemble: Ensemble
-    concepts: Concepts
-    seed: int
+    ensemble: Ensemble = field(default_factory=Ensemble)
+    concepts: Concepts = field(default_factory=Concepts)
 
 
 def load_config(path: Path, tree: type[T], *, overrides: Sequence[str] = ()) -> T:

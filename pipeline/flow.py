@@ -2,17 +2,17 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from filters.ensemble import LabelModel
-from pipeline.align import Aligner, align
 from pipeline.config import Curation
 from pipeline.decide import Decisions, decide
 from pipeline.executors import Executor
 from pipeline.folder import Folder
+from pipeline.relate import READS, Relation, relate
 from pipeline.score import Progress, score_shards
 from pipeline.scores import Scores
 from pipeline.shards import list_shards
@@ -49,21 +49,24 @@ def curate(
     cfg: Curation,
     *,
     run: Folder,
-    aligner: Aligner,
+    alignment: Relation,
     weights: Callable[[str], Path],
     execute: Executor,
     progress: Progress,
     clock: Clock,
 ) -> Curated:
     """Turn raw shards into a subset; every pixel is read at most once, deciding reads none."""
+    relations = (alignment, cfg.consensus)
+    check_columns(cfg, relations)
     shards = list_shards(cfg.data.shards)
     with clock.stage("score"):
         scores = score_shards(
             shards, cfg.extract, run=run, weights=weights, cells=cfg.cells,
             execute=execute, progress=progress,
         )  # fmt: skip
-    with clock.stage("align"):
-        scores = align(scores, aligner, run=run, seed=cfg.seed)
+    with clock.stage("relate"):
+        for relation in relations:
+            scores = relate(scores, relation, run=run, seed=cfg.seed)
     with clock.stage("vote"):
         votes = cast_votes(scores, cfg.rules)
     with clock.stage("ensemble"):
@@ -79,3 +82,24 @@ def curate(
         rules = [asdict(rule) for rule in votes.rules]
         (run / "subset").write("rules.json", json.dumps(rules, indent=2).encode())
     return Curated(scores, votes, model, decisions, digest)
+
+
+def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
+    """Refuse rules and concepts on columns that nothing will write, before anything is scored.
+
+    Raises:
+        ValueError: There is such a column.
+    """
+    written = {c.name for e in cfg.extract for c in e.columns} | {r.column.name for r in relations}
+    wanted = {f"rule {r.name!r}": c for r in cfg.rules for c in r.columns}
+    wanted |= {
+        "concepts.embedding": cfg.concepts.embedding,
+        "consensus": READS[0],
+        "alignment": READS[1],
+    }
+    for who, column in wanted.items():
+        if column not in written:
+            raise ValueError(
+                f"{who}: got column {column!r}, expected one of {', '.join(sorted(written))}; "
+                "correct the name, or add the extractor that writes it to the config"
+            )

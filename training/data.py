@@ -7,7 +7,7 @@ and prefetch depth decide how soon a batch is there.
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -22,6 +22,8 @@ from training.config import Augment, Distill, Loader, Train
 from training.order import Order, sample_rng
 
 logger = logging.getLogger(__name__)
+
+FILL_CHUNK = 256  # pictures between two looks at whether the cache is full
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,17 @@ class Pictures:
         self.pairs = pairs
         self.side = side
         self._free_bytes = cache_bytes
+        self._full = cache_bytes == 0
         self._cache: dict[int, Picture] = {}
         self._broken: set[int] = set()
         self._lock = threading.Lock()
+
+    def fill(self, rows: Iterable[int], *, threads: int) -> None:
+        """Decode rows into memory, in order, until the bound is reached."""
+        waiting = iter(rows)
+        with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+            while not self._full and (some := list(islice(waiting, FILL_CHUNK))):
+                deque(pool.map(self.get, some), maxlen=0)
 
     def get(self, row: int) -> Picture | None:
         """Return the reduced picture of a row, or None if it cannot be decoded."""
@@ -86,7 +96,8 @@ class Pictures:
                 logger.warning("pair %d: %s; the next picture stands in for it", row, error)
             return None
         with self._lock:
-            if row not in self._cache and picture.nbytes <= self._free_bytes:
+            self._full = self._full or picture.nbytes > self._free_bytes
+            if not self._full and row not in self._cache:
                 self._free_bytes -= picture.nbytes
                 self._cache[row] = picture
         return picture
@@ -123,6 +134,17 @@ class Batches:
             augment=cfg.augment,
             loader=cfg.loader,
         )
+
+    def fill(self, first_step: int, last_step: int) -> None:
+        """Decode beforehand what these steps will show and the cache can hold.
+
+        Threads that decode and threads that multiply get into each other's way: on two cores, a
+        step of 0.15 s took 0.4 to 0.6 s while one thread decoded beside it. What does not fit
+        into the cache is still decoded beside the model.
+        """
+        start, stop = first_step * self.batch_size, last_step * self.batch_size
+        rows = self.order.rows(start, min(stop, start + self.order.count))[1]
+        self.pictures.fill(dict.fromkeys(rows.tolist()), threads=self.loader.threads)
 
     def iterate(self, first_step: int, last_step: int) -> Iterator[Batch]:
         """Yield the batches of the steps from `first_step` to `last_step` (exclusive), in order."""

@@ -69,6 +69,7 @@ def fit(
     objective.train()
     with _seeded(seed):
         done, replaced = folder.restore(model, optimizer)
+        batches.fill(done, steps)
         journal = Journal(cfg, folder.out, done=done, on_step=on_step)
         for batch in journal.waiting(batches.iterate(done, steps)):
             lr = set_learning_rate(optimizer, done, steps, cfg.optim)

@@ -1,11 +1,13 @@
 """Embeddings in, concepts out: clusters, near-duplicates inside them, and a share for each."""
 
+from filters.concepts.consensus import Consensus
 from filters.concepts.duplicates import duplicate_of
 from filters.concepts.kmeans import Clusters, assign, spherical_kmeans
 from filters.concepts.quotas import allocate, complexity, targets
 
 __all__ = [
     "Clusters",
+    "Consensus",
     "allocate",
     "assign",
     "complexity",

@@ -28,14 +28,14 @@ class Embeddings:
         Column("image_embedding", "embedding", "", "[-1, 1]", "EfficientNet-Lite0", IMAGE_DIM),
         Column("text_embedding", "embedding", "", "[-1, 1]", "MiniLM-L6", TEXT_DIM),
     )
-    weights: ClassVar[tuple[str, ...]] = ("efficientnet_lite0", "minilm")
+    weights: ClassVar[tuple[str, ...]] = ("efficientnet_lite0", "minilm", "minilm_tokenizer")
     pixels: ClassVar[bool] = True
     version: ClassVar[int] = 1
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load both towers."""
         image_tower = onnx_session(weights["efficientnet_lite0"], threads=threads)
-        text_tower = TextTower(weights["minilm"], threads=threads)
+        text_tower = TextTower(weights["minilm"], weights["minilm_tokenizer"], threads=threads)
 
         def score(batch: Batch) -> dict[str, Values]:
             squares = np.stack([letterbox(p, IMAGE_SIDE) for p in batch.pictures])
@@ -52,34 +52,22 @@ class Embeddings:
 class TextTower:
     """MiniLM-L6 by mean pooling over tokens, as its authors use it; B captions -> [B, 384]."""
 
-    def __init__(self, folder: Path, *, threads: int) -> None:
-        """Load weights and tokenizer from a Hugging Face folder."""
-        import torch
+    def __init__(self, model: Path, tokenizer: Path, *, threads: int) -> None:
+        """Load the graph and its tokenizer."""
+        from tokenizers import Tokenizer
 
-        from filters.open_clip_models import ensure_torchvision
-
-        ensure_torchvision()  # transformers looks for it
-        from transformers import AutoModel, AutoTokenizer, logging
-
-        logging.set_verbosity_error()
-        torch.set_num_threads(threads)
-        self._torch = torch
-        self._tokenizer = AutoTokenizer.from_pretrained(str(folder))
-        self._model = AutoModel.from_pretrained(str(folder)).eval()
+        self._session = onnx_session(model, threads=threads)
+        self._tokenizer = Tokenizer.from_file(str(tokenizer))
+        self._tokenizer.enable_truncation(LONGEST_CAPTION)
+        self._tokenizer.enable_padding()
 
     def __call__(self, captions: Sequence[str]) -> NDArray[np.float32]:
         """Embed captions; float32 [B, 384], not normalised."""
-        tokens = self._tokenizer(
-            list(captions),
-            padding=True,
-            truncation=True,
-            max_length=LONGEST_CAPTION,
-            return_tensors="pt",
-        )
-        with self._torch.inference_mode():
-            hidden_BLD = self._model(**tokens).last_hidden_state
-            mask_BL1 = tokens["attention_mask"].unsqueeze(-1)
-            return ((hidden_BLD * mask_BL1).sum(1) / mask_BL1.sum(1)).numpy()
+        tokens = self._tokenizer.encode_batch(list(captions))
+        ids_BL = np.array([t.ids for t in tokens], np.int64)
+        mask_BL = np.array([t.attention_mask for t in tokens], np.int64)
+        (embedding_BD,) = self._session.run(None, {"ids": ids_BL, "mask": mask_BL})
+        return embedding_BD
 
 
 def unit_norm(vectors_BD: NDArray[np.float32]) -> NDArray[np.float16]:

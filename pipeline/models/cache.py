@@ -1,12 +1,12 @@
 """Converted models on disk: published whole or not at all, and checked each time they are used."""
 
+import hashlib
 import json
 import logging
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.fingerprint import file_digest
 
 logger = logging.getLogger(__name__)
 
@@ -54,14 +54,14 @@ def _verified(manifest: Path) -> Path | None:
     except (OSError, ValueError, KeyError, TypeError):
         logger.warning("model cache: got %s that cannot be read; building it again", manifest)
         return None
-    if model.is_file() and file_digest(model) == expected:
+    if model.is_file() and _sha256(model) == expected:
         return model
     logger.warning("model cache: %s differs from its manifest; building it again", model)
     return None
 
 
 def _publish(draft: Path, manifest: Path) -> Path:
-    digest = file_digest(draft)
+    digest = _sha256(draft)
     model = manifest.with_name(f"{manifest.stem}-{digest[:12]}.onnx")
     entry = {"file": model.name, "sha256": digest, "bytes": draft.stat().st_size}
     note = draft.with_name("manifest")
@@ -69,3 +69,8 @@ def _publish(draft: Path, manifest: Path) -> Path:
     draft.replace(model)
     note.replace(manifest)
     return model
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

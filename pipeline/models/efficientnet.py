@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 as a feature extractor in ONNX, from the packaged torch weights.
 
-ONNX Runtime needs 7 to 9 ms a picture on one thread where torch needs 20 (specs/embedded.md, B).
+ONNX Runtime needs 7 to 9 ms a picture on one thread where torch needs 20 (measured, LOG.md).
 """
 
 from functools import partial
@@ -37,5 +37,5 @@ def _build(weights: Path, path: Path) -> None:
         ) from error
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(weights, weights_only=True))
-    network._fc = torch.nn.Identity()  # its input is the pooled features
+    network.add_module("_fc", torch.nn.Identity())  # its input is the pooled features
     export(network, path, shape=INPUT, outputs=["features"])

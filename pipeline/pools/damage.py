@@ -14,6 +14,9 @@ Format = Literal["JPEG", "PNG"]
 FONT_SIZES_PX = (96, 72, 56, 44, 34, 26, 20, 16)
 MARGIN = 0.06  # of the canvas, on each side
 LONGEST_TEXT = 140  # characters that are rendered
+ATTEMPTS = 8  # a decoder may survive a cut in trailing metadata, or a flipped pixel
+FLIPPED_BYTES = 64
+STUMP_BYTES = 24  # a signature and no picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +66,10 @@ class TextOnly:
         """Render the text; the picture it replaces does not matter."""
         picture = Image.new("RGB", self.size, self.ground)
         draw = ImageDraw.Draw(picture)
-        text = self.text[:LONGEST_TEXT]
-        room = [side * (1 - 2 * MARGIN) for side in self.size]
-        for pixels in FONT_SIZES_PX:
-            font = ImageFont.load_default(pixels)
-            lines = textwrap.fill(text, max(1, int(room[0] / font.getlength("n"))))
-            box = draw.multiline_textbbox((0, 0), lines, font=font, align="center")
-            if box[2] - box[0] <= room[0] and box[3] - box[1] <= room[1]:
-                break
-        at = [
-            (side - low - high) / 2
-            for side, low, high in zip(self.size, box, box[2:], strict=False)
-        ]
-        draw.multiline_text((at[0], at[1]), lines, fill=self.ink, font=font, align="center")
+        width, height = (side * (1 - 2 * MARGIN) for side in self.size)
+        lines, font = fit_text(draw, self.text[:LONGEST_TEXT], width, height)
+        middle = (self.size[0] / 2, self.size[1] / 2)
+        draw.multiline_text(middle, lines, fill=self.ink, font=font, anchor="mm", align="center")
         return encode(picture, "PNG")
 
 
@@ -85,25 +79,35 @@ class Corrupted:
 
     seed: int
 
-    ATTEMPTS = 8  # a decoder may survive a cut in trailing metadata, or a flipped pixel
-    FLIPPED = 64  # bytes
-    STUMP = 24  # bytes that hold a signature and no picture
-
     def __call__(self, data: bytes) -> bytes:
         """Damage the bytes until neither Pillow nor our decoder reads them."""
         rng = np.random.default_rng(self.seed)
-        for _ in range(self.ATTEMPTS):
+        for _ in range(ATTEMPTS):
             if rng.random() < 0.5:  # noqa: PLR2004
                 damaged = data[: int(len(data) * rng.uniform(0.2, 0.8))]
             else:
                 noise = np.frombuffer(data, np.uint8).copy()
                 start = len(noise) // 4
-                places = rng.integers(start, len(noise), self.FLIPPED)
-                noise[places] ^= rng.integers(1, 256, self.FLIPPED).astype(np.uint8)
+                places = rng.integers(start, len(noise), FLIPPED_BYTES)
+                noise[places] ^= rng.integers(1, 256, FLIPPED_BYTES).astype(np.uint8)
                 damaged = noise.tobytes()
             if not decodes(damaged):
                 return damaged
-        return data[: self.STUMP]
+        return data[:STUMP_BYTES]
+
+
+def fit_text(
+    draw: ImageDraw.ImageDraw, text: str, width: float, height: float
+) -> tuple[str, ImageFont.FreeTypeFont]:
+    """Wrap a text between words and choose the largest font that fits; at worst break words."""
+    for pixels in FONT_SIZES_PX:
+        font = ImageFont.load_default(pixels)
+        columns = max(1, int(width / font.getlength("n")))
+        lines = textwrap.fill(text, columns, break_long_words=False)
+        left, top, right, bottom = draw.multiline_textbbox((0, 0), lines, font=font)
+        if right - left <= width and bottom - top <= height:
+            return lines, font
+    return textwrap.fill(text, max(1, int(width / font.getlength("W")))), font
 
 
 Damage = Resized | Shrunk | TextOnly | Corrupted
@@ -120,7 +124,7 @@ def decodes(data: bytes) -> bool:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             picture.load()
-    except Exception:  # noqa: BLE001  decoders raise anything on junk
+    except Exception:  # decoders raise anything on junk
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Debian packages without root: the installed one, else a cached one, else fetched and unpacked."""
+"""Debian packages without root: a cached one, else the installed one, else fetched and unpacked."""
 
 import logging
 import os
@@ -52,7 +52,7 @@ def versions_here(*names: str) -> dict[str, str]:
 
 
 def _here(name: str, system_root: Path) -> Package | None:
-    return _installed(name, system_root) or _cached(name, cache_root() / "debian")
+    return _cached(name, cache_root() / "debian") or _installed(name, system_root)
 
 
 def _installed(name: str, system_root: Path) -> Package | None:

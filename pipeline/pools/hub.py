@@ -17,16 +17,7 @@ logger = logging.getLogger(__name__)
 PREFIX = "hf:"
 GRAMMAR = "hf:NAME?image=COLUMN&text=COLUMN&category=COLUMN&split=SPLIT&config=NAME"
 # Names that caption columns have on the hub, the likeliest first.
-CAPTION_NAMES = (
-    "caption",
-    "captions",
-    "text",
-    "sentence",
-    "sentences",
-    "alt_text",
-    "prompt",
-    "title",
-)
+CAPTION_NAMES = ("caption", "captions", "text", "txt", "sentence", "sentences", "alt_text", "title")
 SPOOL_NAME = "pictures.bin"
 
 
@@ -124,7 +115,9 @@ class HubDataset:
     def _columns(self, features: Mapping[str, Any]) -> tuple[str, str]:
         """Return the named columns, or the first of the kind and the likeliest by name."""
         kinds = {name: type(feature).__name__ for name, feature in features.items()}
-        strings = [n for n, feature in features.items() if "string" in str(feature)]
+        strings = [
+            n for n, feature in features.items() if "string" in str(feature) and n[:2] != "__"
+        ]
         images = [n for n, kind in kinds.items() if kind == "Image"]
         by_name = [n for n in CAPTION_NAMES if n in strings]
         named = [n for n in (self.image, self.text, self.category) if n and n not in kinds]

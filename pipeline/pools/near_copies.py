@@ -3,23 +3,22 @@
 import numpy as np
 from numpy.typing import NDArray
 
-# Bits, of 64. Resized and re-encoded copies differ by 0 to 4; on openclipart pairs at 6 are still the
-# same motif (a clock at another hour, a button in another colour), many at 8 no longer are.
+# Bits, of 64. 98 % of resized and re-encoded copies differ by at most 4, 99.3 % by at most 6. On
+# openclipart, pairs at 6 mostly show one motif (a clock at another hour, a button in another
+# colour), and many at 8 no longer do.
 RADIUS = 6
 TILE = 2048  # hashes compared at once: 2048 x 1000 distances are 16 MB
 
 
-def near_any(
+def count_near(
     hash_N: NDArray[np.uint64], hash_M: NDArray[np.uint64], *, radius: int = RADIUS
-) -> NDArray[np.bool_]:
-    """Tell for each of N hashes whether one of the M lies within `radius` bits; bool [N]."""
-    near_N = np.zeros(len(hash_N), np.bool_)
-    if not len(hash_M):
-        return near_N
+) -> NDArray[np.int64]:
+    """Count for each of N hashes how many of the M lie within `radius` bits; int64 [N]."""
+    count_N = np.zeros(len(hash_N), np.int64)
     for start in range(0, len(hash_N), TILE):
         tile = hash_N[start : start + TILE, None]
-        near_N[start : start + TILE] = (np.bitwise_count(tile ^ hash_M) <= radius).any(1)
-    return near_N
+        count_N[start : start + TILE] = (np.bitwise_count(tile ^ hash_M) <= radius).sum(1)
+    return count_N
 
 
 def first_of_each(hash_N: NDArray[np.uint64], *, radius: int = RADIUS) -> NDArray[np.bool_]:

@@ -1,8 +1,8 @@
 """Which items are held out for evaluation, which make the pool, and which neither.
 
-The side is a hash of the picture's uid, so it does not change when items come or go. Held-out items
-have pictures and captions unlike each other's, or retrieval among them would be a lottery (openclipart
-has 1,375 nearly equal stars, all titled "gramastar"); the pool stays as messy as its source.
+The side is a hash of the picture's uid, so it does not change when items come or go. Held-out
+items have pictures and captions unlike each other's, or retrieval among them would be a lottery
+(openclipart has 1,375 much alike stars, all titled "gramastar"); the pool stays as it comes.
 """
 
 import hashlib
@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from pipeline.pools.item import Item
 from pipeline.pools.looks import Look
-from pipeline.pools.near_copies import first_of_each, near_any
+from pipeline.pools.near_copies import count_near, first_of_each
 
 WHOLE = 2**64
+# Near-copies that a held-out picture may push out of the pool. One with more belongs to a family
+# (the stars, the playing cards) that is worth more as the pool's mess than as an example to test.
+MOST_COPIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ def split(
         key=lambda pair: (pair[0], pair[1].item.uid),
     ):
         (heldout if rank < heldout_share * WHOLE else pool).append(one)
-    heldout = _distinct(heldout, left_out)
+    heldout = _rare(_distinct(heldout, left_out), pool, left_out)
     pool = _unlike(pool, heldout, left_out)
     if limit is not None and len(pool) > limit:
         left_out["beyond_limit"] = len(pool) - limit
@@ -83,9 +86,16 @@ def _distinct(heldout: Sequence[Seen], left_out: Counter[str]) -> list[Seen]:
     return [one for one in unlike if by_caption[one.item.caption.casefold()] is one]
 
 
+def _rare(heldout: Sequence[Seen], pool: Sequence[Seen], left_out: Counter[str]) -> list[Seen]:
+    copies = count_near(_hashes(heldout), _hashes(pool))
+    rare = [one for one, count in zip(heldout, copies, strict=True) if count <= MOST_COPIES]
+    left_out["heldout_of_a_large_family"] = len(heldout) - len(rare)
+    return rare
+
+
 def _unlike(pool: Sequence[Seen], heldout: Sequence[Seen], left_out: Counter[str]) -> list[Seen]:
     """Drop near-copies of held-out pictures; what has no hash stays (it is the pool's mess)."""
-    near = iter(near_any(_hashes(pool), _hashes(heldout)))
+    near = iter(count_near(_hashes(pool), _hashes(heldout)))
     kept = [one for one in pool if one.look.phash is None or not next(near)]
     left_out["near_copy_of_heldout"] = len(pool) - len(kept)
     return kept

@@ -13,6 +13,9 @@ from pipeline.tables import read
 COLUMNS = (
     "shard", "uid", "offset", "size", "caption", "reason", "p_keep", "concept", "distance", "twin",
 )  # fmt: skip
+# Where training runs lie unless the summary says; it does once their folders are named by content,
+# and then tells the run's own from those of earlier settings.
+RUNS = {"subset": "train/subset", "random": "train/random", "student": "student"}
 Record = dict[str, Any]
 
 
@@ -26,9 +29,7 @@ class RunFiles:
         rules: The rules, quantiles resolved to values, in the order of the label model.
         model: `label_model.json`.
         concepts: `concept, size, quota, complexity`; None before pruning.
-        journals: Lines of `train/<name>/metrics.jsonl` by name.
-        student: Lines of `student/metrics.jsonl`.
-        evaluations: Lines of `eval/<name>/eval_results.jsonl` by name.
+        journals: Lines of `metrics.jsonl` of each training run, by name.
         config: `config.toml` as resolved.
     """
 
@@ -38,8 +39,6 @@ class RunFiles:
     model: Record
     concepts: pa.Table | None
     journals: Mapping[str, list[Record]]
-    student: list[Record]
-    evaluations: Mapping[str, list[Record]]
     config: str
 
 
@@ -55,17 +54,18 @@ def read_files(run: Folder) -> RunFiles:
             f"report: got {run.url} without subset/decisions.parquet, expected a curated run; "
             "run `thresher curate CONFIG --out` on this folder first"
         )
+    summary = _json(run, "summary.json", {})
+    runs = summary.get("runs", RUNS)
+    journals = {name: _lines(run / folder, "metrics.jsonl") for name, folder in runs.items()}
     rules = _json(subset, "rules.json", [])
     votes = [f"vote:{rule['name']}" for rule in rules]
     return RunFiles(
         decisions=read(subset.path("decisions.parquet"), [*COLUMNS, *votes]),
-        summary=_json(run, "summary.json", {}),
+        summary=summary,
         rules=rules,
         model=_json(subset, "label_model.json", {}),
         concepts=_table(subset, "concepts.parquet"),
-        journals=_lines_by_name(run / "train", "metrics.jsonl"),
-        student=_lines(run / "student", "metrics.jsonl"),
-        evaluations=_lines_by_name(run / "eval", "eval_results.jsonl"),
+        journals={name: lines for name, lines in journals.items() if lines},
         config=run.read("config.toml").decode() if run.exists("config.toml") else "",
     )
 
@@ -76,11 +76,6 @@ def _json(folder: Folder, name: str, default: Any) -> Any:
 
 def _table(folder: Folder, name: str) -> pa.Table | None:
     return read(folder.path(name)) if folder.exists(name) else None
-
-
-def _lines_by_name(folder: Folder, name: str) -> dict[str, list[Record]]:
-    found = {child: _lines(folder / child, name) for child in folder.names()}
-    return {child: lines for child, lines in found.items() if lines}
 
 
 def _lines(folder: Folder, name: str) -> list[Record]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.ensemble import count
-from pipeline.report.text import compact, plain
+from pipeline.report.text import figure, plain
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +91,7 @@ def describe(rule: dict[str, Any]) -> str:
         return plain("; ".join(parts), limit=300)
     keep, drop = (">=", "<=") if rule.get("direction", "high") == "high" else ("<=", ">=")
     cuts = [
-        f"{vote} {sign} {compact(rule[vote])}"
+        f"{vote} {sign} {figure(rule[vote])}"
         for vote, sign in (("keep", keep), ("drop", drop))
         if rule.get(vote) is not None
     ]

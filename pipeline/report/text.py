@@ -61,9 +61,16 @@ def signed(number: float | None, *, digits: int = 2) -> str:
 
 def compact(number: float) -> str:
     """Write a tick label: `0.25`, `120`, `45k`, `1.2M`."""
-    for unit, name in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= unit:
-            return f"{number / (1e3 if name == 'k' else unit):.3g}{name}".replace("-", MINUS)
+            return f"{figure(number / unit)}{name}"
+    return figure(number)
+
+
+def figure(number: float | None) -> str:
+    """Write a number with at most four significant digits; a dash where there is none."""
+    if number is None or not math.isfinite(number):
+        return NONE
     return f"{number:.4g}".replace("-", MINUS)
 
 

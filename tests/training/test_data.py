@@ -69,6 +69,25 @@ def test_the_cache_stays_within_its_bound(toy_pairs):
     assert 0 < sum(picture.nbytes for picture in kept) <= 20_000
 
 
+def test_what_was_filled_in_beforehand_is_not_read_again(toy_pairs):
+    pairs = toy_pairs(23, seed=1)
+    batches = Batches(
+        pairs, size=24, batch_size=10, seed=4, augment=Augment(), loader=Loader(threads=2)
+    )
+    batches.fill(0, 6)
+    batches.pictures.pairs = dataclasses.replace(pairs, shards=("/nowhere/00000.tar",))
+    assert _same(list(batches.iterate(0, 6)), _batches(pairs))
+
+
+def test_filling_stops_at_the_bound_and_at_what_will_be_shown(toy_pairs):
+    pairs = toy_pairs(23, seed=1)
+    short = Batches(
+        pairs, size=24, batch_size=5, seed=4, augment=Augment(), loader=Loader(threads=2)
+    )
+    short.fill(0, 2)
+    assert sorted(short.pictures._cache) == sorted(short.order.rows(0, 10)[1].tolist())
+
+
 def test_a_corrupt_picture_is_replaced_and_disturbs_nobody(toy_pairs, caplog):
     good, bad = toy_pairs(23, seed=3), toy_pairs(23, seed=3, corrupt=(5, 6, 22))
     with caplog.at_level(logging.WARNING, logger="training.data"):

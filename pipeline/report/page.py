@@ -1,0 +1,121 @@
+"""The page: read a run folder, summarise it section by section, fill the template."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import jinja2
+import pyarrow as pa
+
+from pipeline.folder import Folder
+from pipeline.report import text
+from pipeline.report.charts import bar
+from pipeline.report.concepts import Concepts, concepts_of
+from pipeline.report.curves import curves_of
+from pipeline.report.evaluation import evaluation_of
+from pipeline.report.files import RunFiles, read_files
+from pipeline.report.funnel import funnel
+from pipeline.report.galleries import Card, CardMaker, Gallery, twin_rows
+from pipeline.report.histograms import distributions
+from pipeline.report.picks import Chooser, Pick, pick_kept, pick_reasons, pick_rules
+from pipeline.report.rules import rule_rows
+from pipeline.report.thumbnails import load_thumbnails
+from pipeline.scores import Scores
+
+STUDENT = "student"  # the distilled run; its loss is another one, so it has a chart of its own
+
+
+def write_report(run: Folder, scores: Scores) -> str:
+    """Write `report/index.html` into a run folder and return its URL.
+
+    Raises:
+        ValueError: Nothing was decided in this run yet, or its files do not fit together.
+    """
+    folder = run / "report"
+    folder.write("index.html", render(run, scores).encode())
+    return folder.path("index.html")
+
+
+def render(run: Folder, scores: Scores) -> str:
+    """Return the report as one HTML file that loads nothing; equal runs give equal bytes.
+
+    Args:
+        run: A run folder that was curated; sections on later stages appear when those are done.
+        scores: Score tables of its pool.
+
+    Raises:
+        ValueError: Nothing was decided in this run yet, or its files do not fit together.
+    """
+    files = read_files(run)
+    decisions, summary = files.decisions, files.summary
+    student = {name: lines for name, lines in files.journals.items() if name == STUDENT}
+    training = {name: lines for name, lines in files.journals.items() if name != STUDENT}
+    return _template().render(
+        summary=summary,
+        funnel=funnel(decisions, claimed=summary.get("reasons", {})),
+        rules=rule_rows(decisions, files.rules, files.model),
+        distributions=distributions(scores, decisions, files.rules),
+        pictures=_pictures(files, scores),
+        curves=curves_of(training, title="Training loss over samples seen"),
+        student=curves_of(student, title="Distillation loss over samples seen"),
+        evaluation=evaluation_of(summary.get("zero_shot", {})),
+        config=files.config,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Everything on the page that shows pictures."""
+
+    kept: tuple[Gallery, ...]
+    reasons: tuple[Gallery, ...]
+    rules: tuple[Gallery, ...]
+    concepts: Concepts | None
+    by_row: dict[int, Card]  # members of the concepts
+
+
+def _pictures(files: RunFiles, scores: Scores) -> Pictures:
+    """Choose all rows first, so that every picture is read once and many are read at a time."""
+    decisions = files.decisions
+    choose = Chooser.of(decisions)
+    kept = pick_kept(decisions, choose)
+    reasons = pick_reasons(decisions, choose)
+    rules = pick_rules(decisions, files.rules, choose)
+    concepts = None if files.concepts is None else concepts_of(decisions, files.concepts, choose)
+    members = () if concepts is None else concepts.rows
+    rows = {*members, *(row for pick in (*kept, *reasons, *rules) for row in pick.rows)}
+    maker = _card_maker(decisions, scores, rows)
+
+    def galleries(picks: tuple[Pick, ...]) -> tuple[Gallery, ...]:
+        return tuple(maker.gallery(pick) for pick in picks)
+
+    by_row = {row: maker.card(row) for row in members}
+    return Pictures(galleries(kept), galleries(reasons), galleries(rules), concepts, by_row)
+
+
+def _card_maker(decisions: pa.Table, scores: Scores, rows: set[int]) -> CardMaker:
+    twins = twin_rows(decisions, sorted(rows))
+    thumbnails = load_thumbnails(decisions, scores.shards, {*rows, *twins.values()})
+    return CardMaker(decisions, scores, thumbnails, twins)
+
+
+@cache
+def _template() -> jinja2.Template:
+    """Return the page's template; every value is escaped, an unknown name is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pipeline.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    shown = (
+        text.count,
+        text.decimal,
+        text.duration,
+        text.figure,
+        text.percent,
+        text.signed,
+        text.size,
+    )
+    environment.filters.update({function.__name__: function for function in shown})
+    return environment.get_template("page.html.j2", globals={"bar": bar})

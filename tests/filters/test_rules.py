@@ -1,0 +1,64 @@
+"""Votes of hand-made columns, one rule at a time."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from filters.rules import Band, Condition
+
+COLUMNS = {
+    "x": pl.Series("x", [0.0, 1.0, 2.0, 3.0, None, float("nan")], strict=False),
+    "word": pl.Series("word", ["en", "de", "en", "fr", None, "en"]),
+}
+
+
+def votes(rule):
+    return rule.vote(COLUMNS).tolist()
+
+
+def test_a_band_keeps_drops_and_abstains():
+    assert votes(Band(name="r", column="x", keep=2.0, drop=0.5)) == [0, -1, 1, 1, -1, -1]
+
+
+def test_a_low_band_is_its_mirror():
+    low = Band(name="r", column="x", direction="low", keep=1.0, drop=3.0)
+    assert votes(low) == [1, 1, -1, 0, -1, -1]
+
+
+def test_a_one_sided_band_never_votes_the_other_way():
+    assert votes(Band(name="r", column="x", drop=1.0)) == [0, 0, -1, -1, -1, -1]
+
+
+def test_quantiles_become_values_of_the_whole_pool():
+    shards = [np.array([5, 1], np.float32), np.array([3, 2, 4], np.float32)]
+    rule = Band(name="r", column="x", keep=0.8, drop=0.2, by="quantile")
+    resolved = rule.resolve(lambda _: iter(shards))
+    assert (resolved.drop, resolved.keep, resolved.by) == (1.0, 4.0, "value")
+
+
+def test_a_pool_of_one_value_resolves_to_equal_cuts_and_keeps():
+    rule = Band(name="r", column="x", keep=0.8, drop=0.2, by="quantile")
+    resolved = rule.resolve(lambda _: iter([np.ones(3, np.float32)]))
+    assert resolved.vote({"x": pl.Series([1.0])}).tolist() == [1]
+
+
+def test_conditions_are_sql_and_drop_wins():
+    rule = Condition(name="r", columns=("x", "word"), keep="x >= 1", drop="word = 'fr'")
+    assert votes(rule) == [-1, 1, 1, 0, -1, 1]  # in SQL, NaN is larger than any number
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Band(name="r", column="x"), "neither keep nor drop"),
+        (lambda: Band(name="r", column="x", keep=1.0, drop=2.0), "keep above drop"),
+        (lambda: Band(name="r", column="x", direction="low", keep=2.0, drop=1.0), "keep below"),
+        (lambda: Band(name="r", column="x", keep=3.0, by="quantile"), "got quantile 3.0"),
+        (lambda: Condition(name="r", columns=("x",)), "neither keep nor drop"),
+        (lambda: Condition(name="r", columns=("x",), drop="x <"), "expected an SQL condition"),
+        (lambda: Condition(name="r", columns=("x",), drop="y > 1"), r"columns = \['x', 'y'\]"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,177 @@
+"""Whole runs: what is done is not done again, and where it runs changes no byte."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import pipeline.cells
+from pipeline.executors import run_local, run_on_ray
+from pipeline.folder import Folder
+from pipeline.health import status, verify
+from pipeline.pairs import uids_from_bytes
+from pipeline.shards import write_shard
+from pipeline.subset import read_subset
+from tests.toy import build_pool, encoded, draw, huge_png, pair
+from thresher import run
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory, pool):
+    """Return the folder of a finished run with `--ray off`, and its summary."""
+    from pipeline.config import load_config
+    from tests.integration.conftest import CONFIG
+    from thresher import Run
+
+    folder = tmp_path_factory.mktemp("reference")
+    (folder / "c.toml").write_text(CONFIG.format(shards=pool))
+    cfg = load_config(folder / "c.toml", Run)
+    return folder / "run", run(cfg, out=folder / "run", execute=run_local)
+
+
+def score_files(out):
+    return {
+        p.relative_to(out).as_posix(): p.read_bytes()
+        for p in sorted((out / "scores").rglob("*.parquet"))
+    }
+
+
+def no_pixels(*_args, **_kwargs):
+    raise AssertionError("a finished shard was opened")
+
+
+def test_a_run_leaves_what_the_contract_names(reference):
+    out, summary = reference
+    subset = read_subset(Folder(str(out / "subset")))
+    assert subset.dtype == np.dtype("u8,u8")
+    assert subset.tolist() == sorted(subset.tolist())
+    chosen = pq.read_table(out / "subset" / "subset.parquet")
+    assert chosen.column_names == ["uid", "p_keep", "concept", "copies"]
+    uids = uids_from_bytes(b"".join(chosen.column("uid").to_pylist()))
+    assert uids.tolist() == subset.tolist()
+    dropped = pq.read_table(out / "subset" / "dropped.parquet")
+    assert len(dropped) + len(subset) == summary["pairs_in"] == 36
+    counted = Counter(dropped.column("reason").to_pylist())
+    assert {**counted, "ok": len(subset)} == summary["reasons"]
+    assert (out / "config.toml").is_file()
+    assert (out / "report" / "index.html").stat().st_size > 10_000
+    assert list(verify(Folder(str(out)))) == []
+
+
+def test_plain_numpy_reads_the_subset(reference):
+    out, summary = reference
+    subset = np.load(out / "subset" / "subset.npy", allow_pickle=False)
+    assert len(subset) == summary["pairs_kept"]
+
+
+def test_a_finished_run_opens_no_shard(reference, load, monkeypatch, tmp_path):
+    out, summary = reference
+    shutil.copytree(out, tmp_path / "again")
+    monkeypatch.setattr(pipeline.cells, "read_shard", no_pixels)
+    monkeypatch.setattr(pipeline.cells, "decode_picture", no_pixels)
+    again = run(load(), out=tmp_path / "again", execute=run_local)
+    assert again["subset_sha256"] == summary["subset_sha256"]
+
+
+def test_a_changed_threshold_reads_no_pixel(reference, load, monkeypatch, tmp_path):
+    out, summary = reference
+    shutil.copytree(out, tmp_path / "again")
+    monkeypatch.setattr(pipeline.cells, "read_shard", no_pixels)
+    cfg = load("rules.alignment.drop=0.4")
+    again = run(cfg, out=tmp_path / "again", execute=run_local)
+    assert again["subset_sha256"] != summary["subset_sha256"]
+    assert again["pairs_kept"] < summary["pairs_kept"]
+
+
+def test_an_added_extractor_runs_alone(reference, load, tmp_path):
+    out, _ = reference
+    shutil.copytree(out, tmp_path / "again")
+    before = score_files(tmp_path / "again")
+    cfg = load('extract.caption.kind="language"', "extract.0.kind=image")
+    run(cfg, out=tmp_path / "again", execute=run_local)
+    assert {k: v for k, v in score_files(tmp_path / "again").items() if k in before} == before
+
+
+@pytest.mark.parametrize("cells", [1, 2])
+def test_ray_gives_the_bytes_of_the_for_loop(reference, load, tmp_path, cells):
+    out, summary = reference
+    cfg = load(f"cells.count={cells}")
+    found = run(cfg, out=tmp_path / "ray", execute=run_on_ray("local"))
+    assert found["subset_sha256"] == summary["subset_sha256"]
+    assert list(score_files(tmp_path / "ray").values()) == list(score_files(out).values())
+
+
+def test_the_order_and_the_cut_of_shards_change_nothing(reference, load, tmp_path, pool):
+    _, summary = reference
+    names = sorted(pool.glob("*.tar"))
+    cfg = load(f"data.shards={json.dumps([str(n) for n in names[::-1]])}")
+    found = run(cfg, out=tmp_path / "reversed", execute=run_local, until="curate")
+    assert found["subset_sha256"] == summary["subset_sha256"]
+
+
+def test_killed_in_the_middle_of_scoring_and_started_again(reference, config, tmp_path):
+    _, summary = reference
+    out = tmp_path / "killed"
+    command = [
+        sys.executable, "-m", "thresher", "curate", str(config()), "--out", str(out), "--ray", "off",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while not list((out / "ledger").glob("*.jsonl")):
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = sum(s.shards for s in status(Folder(str(out))))
+    assert 1 <= done <= 3
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    found = json.loads((out / "summary.json").read_text())
+    assert found["subset_sha256"] == summary["subset_sha256"]
+    assert not [p for p in out.rglob("*.tmp") if "scores" not in str(p)]
+
+
+def test_every_kind_of_trouble_costs_its_own_rows_and_the_counts_add_up(load, tmp_path):
+    folder = build_pool(tmp_path, shards=1, pairs=12)
+    noise = encoded(draw("circle", "red", size=(64, 64)), "BMP")
+    write_shard(
+        tmp_path / "bad.tar",
+        [
+            *pair("huge", image=huge_png(100_000, 100_000)),
+            *pair("corrupt", image=noise[:50]),
+            *pair("gif", image=encoded(draw("circle", "red"), "GIF"), extension="jpg"),
+            *pair("grey", image=encoded(draw("circle", "red", mode="L"))),
+            *pair("../../x"),
+            ("lonely.txt", b"no picture"),
+            *pair("twice", meta={"uid": "0"}),  # a uid of the clean shard
+            *pair("end"),
+        ],
+    )
+    (tmp_path / "cut.tar").write_bytes((tmp_path / "bad.tar").read_bytes()[:1500])
+    (tmp_path / "junk.tar").write_bytes(b"junk" * 1000)
+    (tmp_path / "empty.tar").write_bytes(b"")
+    cfg = load("ensemble.prior=0.9", shards=folder)
+    summary = run(cfg, out=tmp_path / "run", execute=run_local)
+    reasons = summary["reasons"]
+    assert summary["pairs_in"] == sum(reasons.values()) == 12 + 8 + 1 + 1 + 1
+    expected = {
+        "too_many_pixels": 1, "decode_error": 1, "unsafe_name": 1, "missing_image": 1,
+        "repeated_uid": 1, "not_a_tar": 1, "empty_shard": 1, "truncated": 1,
+    }  # fmt: skip
+    assert {r: n for r, n in reasons.items() if r in expected} == expected
+
+
+def test_a_damaged_table_is_found_by_verify(reference, tmp_path):
+    out, _ = reference
+    shutil.copytree(out, tmp_path / "damaged")
+    table = next((tmp_path / "damaged" / "scores").rglob("*.parquet"))
+    table.write_bytes(table.read_bytes()[:-1] + b"\0")
+    (defect,) = verify(Folder(str(tmp_path / "damaged")))
+    assert table.name in defect
+    assert "delete it and run again" in defect
