@@ -6,7 +6,7 @@ shards -> scores -> votes -> p(keep) -> concepts -> subset -> encoder -> zero-sh
 import json
 import logging
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -188,7 +188,7 @@ def demo(
 
     Example: thresher demo --out runs/demo
     """
-    from pipeline.pools import build_pool
+    from pipeline.pools.build import build_pool
 
     pool = out / "pool"
     build_pool("openclipart", out=pool, limit=limit, plant=0)
@@ -289,8 +289,8 @@ def report(folder: RunFolder) -> None:
 
 @pool_app.command("build")
 def pool_build(
+    out: Annotated[Path, typer.Option(help="Folder for pool/, heldout/ and pool.json.")],
     name: Annotated[str, typer.Argument(help="openclipart or tuxpaint.")] = "openclipart",
-    out: Annotated[Path, typer.Option(help="Folder for pool/, heldout/ and pool.json.")] = ...,
     limit: Annotated[int | None, typer.Option(help="Pairs in the pool.")] = None,
     source: Annotated[
         str, typer.Option("--from", help="hf:<dataset>, or a folder of shards.")
@@ -301,10 +301,10 @@ def pool_build(
 
     Example: thresher pool build openclipart --out pool --limit 4000 --plant 0
     """
-    from pipeline.pools import build_pool
+    from pipeline.pools.build import build_pool
 
-    manifest = build_pool(source or name, out=out, limit=limit, plant=plant)
-    print(json.dumps(asdict(manifest), indent=2))
+    build_pool(source or name, out=out, limit=limit, plant=plant)
+    print((out / "pool.json").read_text(encoding="utf-8"), end="")
 
 
 def main() -> None:

@@ -112,7 +112,8 @@ def tokenizer(config: dict[str, Any]) -> Callable[[list[str]], Tensor]:
 
 def preprocess_of(model: nn.Module) -> Preprocess:
     """Return what `model` expects of its pictures."""
-    settings: Any = model.visual.preprocess_cfg
+    visual: Any = model.visual
+    settings = visual.preprocess_cfg
     size = settings["size"]
     return Preprocess(
         image_size=size if isinstance(size, int) else size[0],

@@ -24,7 +24,7 @@ def quantile(shards: Callable[[], Iterable[NDArray[np.float32]]], share: float) 
     Returns:
         A value of the column, or NaN if it has none.
     """
-    high = sum((_count(_keys(x) >> 16) for x in shards()), np.zeros(BUCKETS, np.int64))
+    high = sum((_count(_keys(x) >> np.uint32(16)) for x in shards()), np.zeros(BUCKETS, np.int64))
     total = int(high.sum())
     if total == 0:
         return float("nan")
@@ -52,4 +52,4 @@ def _count(bucket_N: NDArray[np.uint32]) -> NDArray[np.int64]:
 
 
 def _count_within(keys_N: NDArray[np.uint32], bucket: int) -> NDArray[np.int64]:
-    return _count(keys_N[keys_N >> 16 == bucket] & np.uint32(BUCKETS - 1))
+    return _count(keys_N[keys_N >> np.uint32(16) == bucket] & np.uint32(BUCKETS - 1))

@@ -70,7 +70,7 @@ class Row:
 class Stopwatch:
     """Busy seconds by step."""
 
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def time(self, step: str, call: Callable[[], T]) -> T:
         """Run `call` and add its time to `step`."""
@@ -78,7 +78,8 @@ class Stopwatch:
         try:
             return call()
         finally:
-            self.seconds[step] += time.perf_counter() - start
+            spent = time.perf_counter() - start
+            self.seconds[step] = self.seconds.get(step, 0.0) + spent
 
 
 class Cell:

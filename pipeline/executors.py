@@ -74,7 +74,7 @@ def _lease_out(plan: CellPlan, leases: Sequence[Lease]) -> Iterator[Scored]:
     remote_cell = ray.remote(num_cpus=min(1.0, 0.9 * cores / cells), max_restarts=0)(Cell)
     queue, deaths = deque(leases), Counter[str]()
     working: dict[Any, tuple[Any, Lease]] = {}
-    idle = [remote_cell.remote(plan) for _ in range(cells)]
+    idle: list[Any] = [remote_cell.remote(plan) for _ in range(cells)]
     while queue or working:
         while queue and idle:
             cell, lease = idle.pop(), queue.popleft()

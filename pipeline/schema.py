@@ -35,7 +35,7 @@ class Reason(StrEnum):
     EXTRACT_ERROR = "extract_error"  # an extractor raised on this very sample
 
     REPEATED_UID = "repeated_uid"  # an earlier row of the pool has the same uid
-    DUPLICATE = "duplicate"  # near-copy of a pair that stands in its place
+    DUPLICATE = "duplicate"  # near-copy of an earlier pair of its concept
     LOW_P_KEEP = "low_p_keep"  # the ensemble's p(keep) is below the cut
     QUOTA = "quota"  # its concept cluster has filled its share
 

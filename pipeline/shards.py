@@ -92,12 +92,18 @@ def read_shard(url: str, *, limits: Limits | None = None) -> Iterator[Sample]:
     """
     limits = limits or Limits()
     name = posixpath.basename(url)
-    with fsspec.open(url, "rb") as file:
+    with open_binary(url) as file:
         members, defect = walk(file)
         for key, group, status in _group(members):
             yield _read_sample(file, name, key, group, status, limits)
     if defect is not None and (defect is not Reason.TRUNCATED or not _ends_truncated(members)):
         yield Sample(uid=uid_from(name, ""), key="", status=defect)
+
+
+def open_binary(url: str) -> BinaryIO:
+    """Open a file for reading; local or any fsspec URL."""
+    fs, path = fsspec.core.url_to_fs(url)
+    return fs.open(path, "rb")
 
 
 def read_range(url: str, offset: int, size: int) -> bytes:
@@ -106,7 +112,7 @@ def read_range(url: str, offset: int, size: int) -> bytes:
     Raises:
         EOFError: The file is shorter than that.
     """
-    with fsspec.open(url, "rb") as file:
+    with open_binary(url) as file:
         file.seek(offset)
         data = file.read(size)
     if len(data) != size:

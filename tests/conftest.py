@@ -1,4 +1,4 @@
-"""What every test may use: one intra-op thread, drawn pictures, and a small pool with known truth."""
+"""What every test may use: one intra-op thread, and a small pool of drawn pictures."""
 
 import os
 

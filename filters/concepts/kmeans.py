@@ -50,8 +50,9 @@ def spherical_kmeans(
         max_points_per_centroid=points,
     )
     kmeans.train(np.ascontiguousarray(vectors_ND, np.float32))
-    norm_K1 = np.linalg.norm(kmeans.centroids, axis=1, keepdims=True)
-    return kmeans.centroids / np.maximum(norm_K1, 1e-12)
+    centroid_KD = np.asarray(kmeans.centroids, np.float32)
+    norm_K1 = np.linalg.norm(centroid_KD, axis=1, keepdims=True)
+    return centroid_KD / np.maximum(norm_K1, 1e-12)
 
 
 def assign(vectors_ND: NDArray[np.float16], centroid_KD: NDArray[np.float32]) -> Clusters:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class ClipScore:
         torch.set_num_threads(threads)
         model, config = create_model(self.model, pretrained=self.pretrained)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = model.to(device)
+        clip: Any = model.to(device)
         tokenize, wanted = tokenizer(config), preprocess_of(model)
         mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (wanted.mean, wanted.std))
 
@@ -50,8 +50,8 @@ class ClipScore:
             crops = np.stack([center_crop(p, side) for p in batch.pictures])
             pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float().div_(255)
             with torch.inference_mode():
-                image_BD = model.encode_image(((pixels - mean) / std).to(device), normalize=True)
-                text_BD = model.encode_text(
+                image_BD = clip.encode_image(((pixels - mean) / std).to(device), normalize=True)
+                text_BD = clip.encode_text(
                     tokenize(list(batch.captions)).to(device), normalize=True
                 )
             return {"alignment": (image_BD * text_BD).sum(-1).float().cpu().numpy()}

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-
 logger = logging.getLogger(__name__)
 
 

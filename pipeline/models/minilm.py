@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 with mean pooling in ONNX, so that a cell needs neither torch nor transformers."""
+"""all-MiniLM-L6-v2 with mean pooling in ONNX: a cell needs neither torch nor transformers."""
 
 import warnings
 from functools import partial
@@ -77,9 +77,9 @@ def _compare(module: Any, path: Path) -> None:
         mask = (torch.arange(length) < torch.arange(1, batch + 1)[:, None] * length / batch).long()
         with torch.inference_mode():
             want = module(ids, mask).numpy()
-        (have,) = session.run(None, {"ids": ids.numpy(), "mask": mask.numpy()})
+        have = np.asarray(session.run(None, {"ids": ids.numpy(), "mask": mask.numpy()})[0])
         if not np.allclose(have, want, rtol=0, atol=TOLERANCE):
             raise RuntimeError(
-                f"ONNX export of MiniLM: differs from torch by {np.abs(have - want).max():.1e}; the "
+                f"ONNX export of MiniLM: off by {np.abs(have - want).max():.1e}; the "
                 "installed torch and onnxruntime do not agree, use the pinned versions"
             )

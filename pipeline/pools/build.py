@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.pools.entry import Entry, untouched
-from pipeline.pools.item import Collection, Picture
+from pipeline.pools.item import Collection, Picture, Source
 from pipeline.pools.looks import Look, look_at
 from pipeline.pools.manifest import NAME, TRUTH_NAME, PoolManifest, Settings, reusable
 from pipeline.pools.plant import add_trouble, originals_for
@@ -62,14 +62,19 @@ def build_pool(
     )
     opened = open_source(source, locales=locales)
     ready = reusable(out, settings, opened.identify())
-    if ready is not None:
-        logger.info("pool: %s is already what was asked for", out)
-        return ready
+    if ready is None:
+        return _build(opened, settings, out)
+    logger.info("pool: %s is already what was asked for", out)
+    return ready
+
+
+def _build(source: Source, settings: Settings, out: Path) -> PoolManifest:
+    """Build in a folder beside `out` and rename it: whoever looks sees a whole pool or none."""
     staging = _staging_beside(out)
     try:
         (staging / "spool").mkdir()
         (staging / "new").mkdir()
-        collection = opened.collect(wanted=_wanted(settings), spool=staging / "spool")
+        collection = source.collect(wanted=_wanted(settings), spool=staging / "spool")
         manifest = _write(collection, settings, staging / "new")
         _replace(out, staging)
         return replace(manifest, root=out)

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pipeline.decode import DecodeError, decode_rgb
 
 Format = Literal["JPEG", "PNG"]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 FONT_SIZES_PX = (96, 72, 56, 44, 34, 26, 20, 16)
 MARGIN = 0.06  # of the canvas, on each side
 LONGEST_TEXT = 140  # characters that are rendered
@@ -96,9 +97,7 @@ class Corrupted:
         return data[:STUMP_BYTES]
 
 
-def fit_text(
-    draw: ImageDraw.ImageDraw, text: str, width: float, height: float
-) -> tuple[str, ImageFont.FreeTypeFont]:
+def fit_text(draw: ImageDraw.ImageDraw, text: str, width: float, height: float) -> tuple[str, Font]:
     """Wrap a text between words and choose the largest font that fits; at worst break words."""
     for pixels in FONT_SIZES_PX:
         font = ImageFont.load_default(pixels)
@@ -107,7 +106,8 @@ def fit_text(
         left, top, right, bottom = draw.multiline_textbbox((0, 0), lines, font=font)
         if right - left <= width and bottom - top <= height:
             return lines, font
-    return textwrap.fill(text, max(1, int(width / font.getlength("W")))), font
+    smallest = ImageFont.load_default(FONT_SIZES_PX[-1])
+    return textwrap.fill(text, max(1, int(width / smallest.getlength("W")))), smallest
 
 
 Damage = Resized | Shrunk | TextOnly | Corrupted

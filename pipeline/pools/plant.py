@@ -81,6 +81,8 @@ def _suitable(kind: Kind, wanted: int) -> Callable[[Seen], bool]:
     taken: Counter[str] = Counter()
 
     def mixed(one: Seen) -> bool:
+        if not decodable(one):
+            return False
         category = one.item.category
         taken[category] += 1
         return not category or taken[category] <= wanted // 2

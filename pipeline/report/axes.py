@@ -45,7 +45,7 @@ def _multiples(low: float, high: float) -> list[float]:
     step = next(f * power for f in (1, 2, 5, 10) if (high - low) / (f * power) <= MOST_TICKS)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [
-        float(f"{i * step:.12g}") for i in range(first, last + 1)
+        float(f"{i * step:.15g}") for i in range(first, last + 1)
     ]  # 0.3, not 0.30000000000000004
 
 

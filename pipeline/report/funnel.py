@@ -26,7 +26,7 @@ MEANING = {
     Reason.DECODE_ERROR: "the picture cannot be decoded",
     Reason.EXTRACT_ERROR: "an extractor failed on it",
     Reason.REPEATED_UID: "an earlier row has the same uid",
-    Reason.DUPLICATE: "near-copy of a pair that stands in its place",
+    Reason.DUPLICATE: "near-copy of another pair",
     Reason.LOW_P_KEEP: "the ensemble's p(keep) is below the cut",
     Reason.QUOTA: "its concept has filled its share",
 }

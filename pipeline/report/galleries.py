@@ -1,7 +1,7 @@
 """Galleries: rows of the decisions as cards: picture, caption, uid, and why it is in or out."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,20 +78,24 @@ class CardMaker:
 
     def gallery(self, pick: Pick) -> Gallery:
         """Make the cards of a pick."""
-        read = {row: self._columns(row, pick.columns) for row in pick.rows}
-        return Gallery(pick, tuple(self.card(row, read[row]) for row in pick.rows))
+        cards = [
+            replace(
+                self.card(row, self._columns(row, pick.columns)),
+                twin=self.card(self.twins[row]) if row in self.twins else None,
+            )
+            for row in pick.rows
+        ]
+        return Gallery(pick, tuple(cards))
 
     def card(self, row: int, columns: tuple[tuple[str, str], ...] = ()) -> Card:
-        """Make one card, its twin's beside it."""
+        """Make one card; `columns` come before what the decision itself tells."""
         sample: dict[str, Any] = self.decisions.slice(row, 1).to_pylist()[0]
-        twin = self.twins.get(row)
         return Card(
             uid=uid_hex(sample["uid"]),
             caption=plain(sample["caption"] or ""),
             reason=sample["reason"],
             picture=self.thumbnails[row],
             facts=(*columns, *_facts(sample)),
-            twin=None if twin is None else self.card(twin),
         )
 
     def _columns(self, row: int, columns: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

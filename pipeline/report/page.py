@@ -50,7 +50,11 @@ def render(run: Folder, scores: Scores) -> str:
     student = {name: lines for name, lines in files.journals.items() if name == STUDENT}
     training = {name: lines for name, lines in files.journals.items() if name != STUDENT}
     return _template().render(
-        summary=summary,
+        seconds=summary.get("seconds", {}),
+        num_bytes=summary.get("bytes", {}),
+        digest=summary.get("subset_sha256", ""),
+        planted=summary.get("planted", {}),
+        planted_checks=summary.get("planted_checks", {}),
         funnel=funnel(decisions, claimed=summary.get("reasons", {})),
         rules=rule_rows(decisions, files.rules, files.model),
         distributions=distributions(scores, decisions, files.rules),

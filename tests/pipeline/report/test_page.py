@@ -1,0 +1,166 @@
+"""The page is one valid, inert file, the same for the same run, and its numbers add up."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from pipeline.report import render, write_report
+from pipeline.report.picks import MOST
+from pipeline.scores import Scores
+
+VOID = {"meta", "link", "img", "br"}
+LOADS = ("src", "href", "srcset", "action", "poster", "data", "xlink:href", "background")
+
+
+class Page(HTMLParser):
+    """Tags, attributes, and the text of each table cell; fails where tags do not balance."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict]] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self.section = ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "section":
+            self.section = dict(attrs)["id"]
+        if tag == "tr":
+            self.tables.setdefault(self.section, []).append([])
+        if tag in {"td", "th"}:
+            self.tables[self.section][-1].append("")
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if {"td", "th"} & set(self.open) and "svg" not in self.open and "small" not in self.open:
+            self.tables[self.section][-1][-1] += data.strip()
+
+
+@pytest.fixture(scope="module")
+def html(run) -> str:
+    return render(run.folder, run.scores)
+
+
+def test_tags_balance_and_every_section_has_its_content(html):
+    page = Page(html)
+    sections = [attrs["id"] for tag, attrs in page.tags if tag == "section"]
+    linked = [attrs["href"][1:] for tag, attrs in page.tags if tag == "a"]
+    assert sections == linked
+    assert "Not in this run yet" not in html
+    assert sum(attrs.get("class") == "chart" for tag, attrs in page.tags) == 3 + 2 + 2
+
+
+def test_nothing_is_loaded_and_nothing_can_run(html):
+    for tag, attrs in Page(html).tags:
+        assert tag not in {"script", "iframe", "object", "embed", "base", "form", "use"}
+        for name, value in attrs.items():
+            assert not name.startswith("on"), (tag, name)
+            if name in LOADS:
+                assert value.startswith(("data:", "#")), (tag, name, value)
+    assert "url(" not in html.split("</style>")[0]
+    assert "default-src 'none'" in html
+
+
+def test_hostile_text_is_shown_as_text(html):
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "&#34;&gt;&lt;img src=x onerror=alert(2)&gt;" in html
+    assert "{{ 7 * 7 }}" in html
+    assert "&lt;b&gt;sharp&lt;/b&gt;" in html
+    assert "&lt;script&gt;alert(3)&lt;/script&gt;" in html
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x0b-\x1f]", html)
+    assert "x" * 161 not in html
+
+
+def test_the_funnel_adds_up_to_the_headline(html):
+    _, *rows = Page(html).tables["funnel"]
+    count = {row[0]: int(row[1]) for row in rows}
+    assert count == {
+        "in": 30, "missing_image": 1, "missing_caption": 1, "decode_error": 1, "repeated_uid": 1,
+        "duplicate": 2, "low_p_keep": 5, "quota": 1, "kept": 18,
+    }  # fmt: skip
+    assert count.pop("in") == sum(count.values())
+    assert re.findall(r"<dd>(.*?)</dd>", html)[:4] == ["30", "18", "60.0 %", "12.8 s"]
+
+
+def test_evaluation_compares_and_marks_the_best(html):
+    head, row = Page(html).tables["evaluation"]
+    assert head[1:] == ["subset", "random", "student", "Gain"]
+    assert row == ["acc1 *", "50.0 %", "40.0 %", "25.0 %", "+10.0"]
+    assert re.findall(r'class="n best">(.*?)<', html) == ["50.0 %"]
+
+
+def test_planted_trouble_and_cost_are_listed(html):
+    tables = Page(html).tables
+    assert tables["planted"][1][:4] == ["swapped", "4", "3", "75.0 %"]
+    assert [row[:2] for row in tables["cost"]] == [
+        ["Stage", "12.8 s"], ["score", "12.5 s"], ["vote", "0.25 s"],
+        ["Bytes", "125.5 kB"], ["shards", "123.5 kB"], ["score tables", "2.0 kB"],
+    ]  # fmt: skip
+
+
+def test_galleries_hold_few_and_show_twins_and_grey_tiles(html):
+    galleries = html.split("<details ")[1:-1]
+    assert max(g.count("<article") for g in galleries) == MOST
+    duplicate = next(g for g in galleries if "<b>duplicate</b>" in g)
+    assert duplicate.count('class="card pair"') == 2
+    assert f"{23:032x}" in duplicate
+    assert f"{3:032x}" in duplicate
+    assert html.count('aria-label="no picture: decode error"') == 1
+    assert html.count('aria-label="no picture: missing image"') == 1
+    assert len(html) < 6_000_000
+
+
+def test_equal_runs_give_equal_bytes(own_run, html, tmp_path):
+    assert render(own_run.folder, own_run.scores) == html
+    url = write_report(own_run.folder, own_run.scores)
+    assert url == str(tmp_path / "run" / "report" / "index.html")
+    assert (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8") == html
+
+
+def test_a_run_that_was_only_curated_leaves_the_rest_out(own_run, tmp_path):
+    for name in ("summary.json", "config.toml", "subset/rules.json", "subset/concepts.parquet"):
+        (tmp_path / "run" / name).unlink()
+    html = render(own_run.folder, own_run.scores)
+    Page(html)
+    assert html.count('class="missing"') == 9
+    assert "<code>thresher train CONFIG</code>" in html
+
+
+def test_a_pool_that_moved_away_leaves_grey_tiles(run):
+    gone = Scores(("/nowhere/0.tar", "/nowhere/1.tar"), run.scores.sidecars)
+    html = render(run.folder, gone)
+    assert "data:image" not in html
+    assert 'aria-label="no picture: shard gone"' in html
+
+
+def test_a_run_without_decisions_is_refused(own_run, tmp_path):
+    (tmp_path / "run" / "subset" / "decisions.parquet").unlink()
+    with pytest.raises(ValueError, match=r"run without subset/decisions\.parquet.*thresher curate"):
+        render(own_run.folder, own_run.scores)
+
+
+def test_a_summary_of_another_run_is_refused(own_run):
+    summary = json.loads(own_run.folder.read("summary.json"))
+    summary["reasons"]["ok"] = 17
+    own_run.folder.write("summary.json", json.dumps(summary).encode())
+    with pytest.raises(ValueError, match=r"'ok': 17.*expected.*'ok': 18"):
+        render(own_run.folder, own_run.scores)
+
+
+def test_damaged_json_is_named(own_run):
+    own_run.folder.write("summary.json", b"{")
+    with pytest.raises(ValueError, match=r"summary\.json, which is not JSON"):
+        render(own_run.folder, own_run.scores)

@@ -1,0 +1,89 @@
+"""Funnel, concepts, curves and evaluation, each against numbers counted by hand."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.report.concepts import concepts_of
+from pipeline.report.curves import curves_of
+from pipeline.report.evaluation import evaluation_of
+from pipeline.report.funnel import MEANING, funnel
+from pipeline.report.picks import Chooser
+from pipeline.schema import Reason
+
+
+def test_every_reason_can_be_explained():
+    assert set(MEANING) == set(Reason) - {Reason.OK}
+
+
+def test_the_funnel_goes_through_reasons_in_the_order_they_are_found():
+    rows = pa.table({"reason": ["ok", "quota", "ok", "decode_error", "quota", "ok"]})
+    found = funnel(rows, claimed={"ok": 3, "quota": 2, "decode_error": 1, "duplicate": 0})
+    assert [(s.reason, s.rows, s.left) for s in found.steps] == [
+        ("decode_error", 1, 5), ("quota", 2, 3),
+    ]  # fmt: skip
+    assert (found.rows_in, found.rows_kept) == (6, 3)
+
+
+def test_concepts_show_their_typical_members(run):
+    table = pa.table(
+        {
+            "concept": [0, 1, 2],
+            "size": [7, 7, 7],
+            "quota": [7, 7, 6],
+            "complexity": [0.3, 0.1, np.nan],
+        }
+    )
+    concepts = concepts_of(run.decisions, table, Chooser.of(run.decisions))
+    assert concepts is not None
+    every = {c.number: c for c in (*concepts.simplest, *concepts.most_complex)}
+    assert {n: c.kept for n, c in every.items()} == {0: 6, 1: 6, 2: 6}
+    uid = run.decisions.column("uid").to_pylist()
+    nearest = [int.from_bytes(uid[row], "big") for row in every[1].rows]
+    assert nearest == [1, 4, 7, 10]  # distance grows with the number, kept end at 17
+
+
+def test_no_concepts_no_section(run):
+    kinds = {"concept": pa.int32(), "size": pa.int64(), "quota": pa.int64()}
+    empty = pa.table({name: pa.array([], kind) for name, kind in kinds.items()})
+    empty = empty.append_column("complexity", pa.array([], pa.float64()))
+    assert concepts_of(run.decisions, empty, Chooser.of(run.decisions)) is None
+
+
+def test_curves_stand_in_the_order_of_comparison():
+    line = {"step": 4, "samples_seen": 32, "loss": 0.5, "samples_per_s": 10.0, "data_wait": 0.25}
+    curves = curves_of({"random": [line], "extra": [line], "subset": [line, line]}, title="t")
+    assert curves is not None
+    assert [r.name for r in curves.runs] == ["subset", "random", "extra"]
+    assert (curves.runs[0].samples_per_s, curves.runs[0].data_wait) == (10.0, 0.25)
+    assert curves_of({"subset": [line | {"loss": float("nan")}]}, title="t") is None
+
+
+def test_evaluation_knows_the_best_the_gain_and_what_is_no_score():
+    task = {"zeroshot:kind/acc1": 0.2, "zeroshot:kind/recall": 0.3}
+    more = {
+        "zeroshot:kind/main_metric": 0.3,
+        "zeroshot:kind/chance": 0.1,
+        "zeroshot:kind/classes": 10,
+    }
+    other = {
+        "zeroshot:kind/acc1": 0.5,
+        "zeroshot:kind/recall": 0.1,
+        "zeroshot:kind/main_metric": 0.1,
+    }
+    evaluation = evaluation_of({"random": other, "subset": task | more})
+    assert evaluation is not None
+    (shown,) = evaluation.tasks
+    assert (shown.title, shown.about) == ("Zero-shot by kind", "chance 10.0 %, 10 classes")
+    acc1, recall = shown.metrics
+    assert (acc1.values, acc1.best, acc1.main) == ((0.2, 0.5), 0.5, False)
+    assert acc1.gain == pytest.approx(-0.3)
+    assert recall.main
+
+
+def test_without_a_random_run_there_is_no_gain():
+    evaluation = evaluation_of({"subset": {"retrieval/recall": 0.5}, "student": {}})
+    assert evaluation is not None
+    (metric,) = evaluation.tasks[0].metrics
+    assert (metric.values, metric.gain) == ((0.5, None), None)
+    assert evaluation_of({}) is None

@@ -1,0 +1,37 @@
+"""Measuring against planted truth, on a table small enough to check by eye."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.planted import Found, alignment_auc, found_by_kind
+
+UIDS = [bytes([i] * 16) for i in range(6)]
+
+
+@pytest.fixture
+def truth(tmp_path):
+    kinds = ["clean", "clean", "swapped", "copy", "copy", "clean"]
+    twins = [None, None, None, UIDS[0].hex(), UIDS[1].hex(), None]
+    table = {"uid": [u.hex() for u in UIDS], "kind": kinds, "twin": pa.array(twins, pa.string())}
+    pq.write_table(pa.table(table), tmp_path / "truth.parquet")
+    return str(tmp_path / "truth.parquet")
+
+
+def test_a_copy_is_found_if_it_or_its_original_is_out(truth):
+    reasons = ["ok", "duplicate", "low_p_keep", "ok", "ok", "ok"]
+    found = found_by_kind(truth, pa.table({"uid": UIDS, "reason": reasons}))
+    assert found == {"clean": Found(3, 1), "copy": Found(2, 1), "swapped": Found(1, 1)}
+    assert found["copy"].share == 0.5
+
+
+def test_the_truth_of_another_pool_is_refused(truth):
+    with pytest.raises(ValueError, match="expected uids of this pool"):
+        found_by_kind(truth, pa.table({"uid": UIDS[:2], "reason": ["ok", "ok"]}))
+
+
+def test_auc_counts_pairs_in_the_right_order(truth):
+    uids = np.array(UIDS, "S16")
+    scores = np.array([0.9, 0.3, 0.5, 0, 0, 0.5], np.float32)  # clean .9 .3 .5, swapped .5
+    assert alignment_auc(truth, uids, scores) == pytest.approx((1 + 0 + 0.5) / 3)
