@@ -1,4 +1,4 @@
-"""Is the demo's subset worth its compute? Subset against as many random pairs, equal samples, seeds.
+"""Is the demo's subset worth its compute? Against as many random pairs, equal samples, seeds.
 
     python benchmarks/subset_vs_random.py --pool runs/demo/pool --out runs/seeds --seeds 0 1 2
 
@@ -66,7 +66,9 @@ def heading(seeds: list[int]) -> str:
 
 def row(metric: str, found: list[dict]) -> str:
     """Format one metric over the seeds."""
-    subset, random = ([f["zero_shot"][name][metric] for f in found] for name in ("subset", "random"))
+    subset, random = (
+        [f["zero_shot"][name][metric] for f in found] for name in ("subset", "random")
+    )
     difference = [a - b for a, b in zip(subset, random, strict=True)]
     return f"| {metric} | {spread(subset)} | {spread(random)} | {spread(difference, sign='+')} |"
 

@@ -29,6 +29,7 @@ class Band:
         keep: From here on the vote is keep; None never votes keep.
         drop: From here on the vote is drop; None never votes drop.
         by: Cut points are values of the column, or quantiles of it in [0, 1].
+        veto: A drop vote is final, whatever the others say (a hard filter).
     """
 
     kind: Literal["band"] = "band"
@@ -38,6 +39,7 @@ class Band:
     keep: float | None = None
     drop: float | None = None
     by: Literal["value", "quantile"] = "value"
+    veto: bool = False
 
     def __post_init__(self) -> None:
         """Check that the cut points do not cross."""
@@ -102,6 +104,7 @@ class Condition:
         columns: Columns that the conditions use.
         keep: SQL expression for keep, `""` never votes keep.
         drop: SQL expression for drop, `""` never votes drop.
+        veto: A drop vote is final, whatever the others say (a hard filter).
     """
 
     kind: Literal["condition"] = "condition"
@@ -109,6 +112,7 @@ class Condition:
     columns: tuple[str, ...]
     keep: str = ""
     drop: str = ""
+    veto: bool = False
 
     def __post_init__(self) -> None:
         """Check that it can vote at all, and that the conditions parse."""

@@ -80,7 +80,10 @@ class Concepts:
         embedding: Column to cluster.
         clusters: Number of concepts.
         iterations: k-means steps.
-        duplicate_similarity: Cosine from which two pictures are copies; 1 switches it off.
+        copy_bits: Perceptual hashes that differ in at most so many of 64 bits are of copies; -1
+            switches it off.
+        duplicate_similarity: Cosine from which two pictures of a concept say the same; 1 switches
+            it off.
         keep: Share of the remaining pairs that the quotas keep; 1 switches them off.
         temperature: Of the softmax over complexities; small gives complex concepts more.
         neighbours: Other concepts that count as near (l in the paper).
@@ -90,6 +93,7 @@ class Concepts:
     embedding: str = "image_embedding"
     clusters: Annotated[int, Field(ge=1)] = 100
     iterations: Annotated[int, Field(ge=1)] = 25
+    copy_bits: Annotated[int, Field(ge=-1, le=32)] = 4
     duplicate_similarity: Annotated[float, Field(gt=0, le=1)] = 0.95
     keep: Annotated[float, Field(gt=0, le=1)] = 1.0
     temperature: Annotated[float, Field(gt=0)] = 0.1

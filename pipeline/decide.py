@@ -8,11 +8,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.ensemble import LabelModel
+from filters.rules import DROP
 from pipeline.config import Concepts, Ensemble
 from pipeline.prune import Pruned, prune
 from pipeline.schema import BASE_SCHEMA, Reason
 from pipeline.scores import Scores
 from pipeline.votes import Votes
+
+HASH = "phash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ def decide(
     p_keep = model.predict(np.concatenate(votes.by_shard))
 
     reason_N[good[by_uid][1:][_equals_previous(uid_N[good][by_uid])]] = str(Reason.REPEATED_UID)
+    vetoed = _vetoed(votes) & (reason_N[good] == Reason.OK)
+    reason_N[good[vetoed]] = str(Reason.VETO)
     low = (reason_N[good] == Reason.OK) & (p_keep < ensemble.keep_above)
     reason_N[good[low]] = str(Reason.LOW_P_KEEP)
 
@@ -60,7 +65,8 @@ def decide(
     pruned = None
     if len(left):
         vectors = scores.embeddings(concepts.embedding)[left]
-        pruned = prune(vectors, p_keep_N=p_keep[left], cfg=concepts, seed=seed)
+        hashes = _hashes(scores)[left]
+        pruned = prune(vectors, hashes, p_keep_N=p_keep[left], cfg=concepts, seed=seed)
         reason_N[good[left[pruned.twin_N >= 0]]] = str(Reason.DUPLICATE)
         reason_N[good[left[pruned.over_quota_N]]] = str(Reason.QUOTA)
     columns = {
@@ -85,6 +91,18 @@ def _pool(scores: Scores) -> pa.Table:
         number = pa.array(np.full(len(table), shard, np.int32))
         parts.append(table.add_column(0, "shard", number))
     return pa.concat_tables(parts)
+
+
+def _hashes(scores: Scores) -> NDArray[np.uint64]:
+    """Return the perceptual hash of all good rows, shard after shard."""
+    parts = [scores.good(s, [HASH]).column(HASH).to_numpy() for s in range(len(scores))]
+    return np.concatenate(parts)
+
+
+def _vetoed(votes: Votes) -> NDArray[np.bool_]:
+    """Tell for every good row whether a rule with a veto votes drop."""
+    veto_M = np.array([rule.veto for rule in votes.rules], bool)
+    return np.concatenate([(vote_NM[:, veto_M] == DROP).any(axis=1) for vote_NM in votes.by_shard])
 
 
 def _equals_previous(sorted_N: NDArray[np.bytes_]) -> NDArray[np.bool_]:

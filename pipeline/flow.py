@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filters.ensemble import LabelModel
 from pipeline.config import Curation
-from pipeline.decide import Decisions, decide
+from pipeline.decide import HASH, Decisions, decide
 from pipeline.executors import Executor
 from pipeline.folder import Folder
 from pipeline.relate import READS, Relation, relate
@@ -94,6 +94,7 @@ def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
     wanted = {f"rule {r.name!r}": c for r in cfg.rules for c in r.columns}
     wanted |= {
         "concepts.embedding": cfg.concepts.embedding,
+        "concepts.copy_bits": HASH,
         "consensus": READS[0],
         "alignment": READS[1],
     }

@@ -42,18 +42,25 @@ class Pruned:
 
 
 def prune(
-    vectors_ND: NDArray[np.float16], *, p_keep_N: NDArray[np.float64], cfg: Concepts, seed: int
+    vectors_ND: NDArray[np.float16],
+    hash_N: NDArray[np.uint64],
+    *,
+    p_keep_N: NDArray[np.float64],
+    cfg: Concepts,
+    seed: int,
 ) -> Pruned:
-    """Cluster, remove near-copies, hold each concept to its quota.
+    """Cluster, remove copies and near-copies, hold each concept to its quota.
 
-    Of a group of near-copies the one with the highest p(keep) survives, ties to the earlier
-    position. Within a concept the hardest pairs, farthest from the centroid, are kept.
+    Of a group of copies the one with the highest p(keep) survives, ties to the earlier position.
+    Within a concept the hardest pairs, farthest from the centroid, are kept.
     """
     centroid_KD = spherical_kmeans(
         vectors_ND, clusters=cfg.clusters, iterations=cfg.iterations, seed=seed
     )
     clusters = assign(vectors_ND, centroid_KD)
-    twin_N = _twins(vectors_ND, clusters, p_keep_N, cfg.duplicate_similarity)
+    copy_N = copies(hash_N, order_N=np.argsort(-p_keep_N, kind="stable"), bits=cfg.copy_bits)
+    alike_N = _twins(vectors_ND, clusters, p_keep_N, cfg.duplicate_similarity)
+    twin_N = np.where(copy_N >= 0, copy_N, alike_N)
     left_N = twin_N < 0
     complexity_K = _complexity(clusters, left_N, cfg.neighbours)
     size_K = np.bincount(clusters.cluster_N[left_N], minlength=len(centroid_KD))
@@ -66,6 +73,21 @@ def prune(
         complexity_K=complexity_K,
         quota_K=quota_K,
     )
+
+
+def copies(
+    hash_N: NDArray[np.uint64], *, order_N: NDArray[np.int64], bits: int
+) -> NDArray[np.int64]:
+    """Find for each hash an earlier one of `order_N` within `bits` bits; -1 where there is none.
+
+    As vectors of 64 signs, scaled to unit norm, hashes that differ in b bits have cosine
+    1 - 2 b / 64, so this is the rule of `duplicate_of`.
+    """
+    if bits < 0:
+        return np.full(len(hash_N), -1, np.int64)
+    bit_N64 = np.unpackbits(hash_N.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)
+    sign_N64 = (bit_N64.astype(np.float16) * 2 - 1) / 8
+    return duplicate_of(sign_N64, order_N=order_N, similarity=1 - 2 * bits / 64 - 1e-3)
 
 
 def _twins(

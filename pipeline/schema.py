@@ -36,6 +36,7 @@ class Reason(StrEnum):
 
     REPEATED_UID = "repeated_uid"  # an earlier row of the pool has the same uid
     DUPLICATE = "duplicate"  # near-copy of an earlier pair of its concept
+    VETO = "veto"  # a rule with a veto voted drop
     LOW_P_KEEP = "low_p_keep"  # the ensemble's p(keep) is below the cut
     QUOTA = "quota"  # its concept cluster has filled its share
 

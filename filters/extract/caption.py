@@ -26,7 +26,11 @@ BOILERPLATE = tuple(
         r"\b(?:all rights reserved|copyright)\b|\(c\)",
         r"\b(?:default|untitled|unnamed|placeholder|lorem ipsum)\b",
         r"\b(?:add to cart|view (?:larger|full size|details|image)|read more|log ?in|sign up)\b",
-        r"\bpart of the .{1,60} collection\b",
+        r"\b(?:share|follow us|like us|find us) on \w+",
+        r"\b(?:back to top|(?:next|previous) page|advertisement|sponsored)\b",
+        r"\b(?:product|stock) (?:photo|image|picture)\b|\b(?:best|lowest) price\b",
+        r"\b\w*\d{2,4}x\d{2,4}\w*\b",  # a size in pixels, and what it is glued to
+        r"^\s*(?:image|photo|picture|banner|logo|icon|thumbnail)s?\s*\d*\s*$",
     )
 )
 
@@ -44,7 +48,7 @@ class CaptionStatistics:
     )
     weights: ClassVar[tuple[str, ...]] = ()
     pixels: ClassVar[bool] = False
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Return `score`; there is no model."""

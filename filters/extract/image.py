@@ -7,12 +7,15 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from filters.extract.base import Batch, Column, Score, Values, resize
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 SHARPNESS_SIDE = 256  # sharpness depends on scale: compare pictures at one longest side
-HASH_SIDE, HASH_BITS_SIDE = 32, 8
+HASH_SIDE, HASH_LOW = 32, 8  # pixels that are transformed, frequencies that are kept, per axis
+HASH_REDUCED_SIDE = 64  # a picture is box-averaged down to about this before anything else
+HASH_MARGIN = 0.1  # above the median, in standard deviations of the picture's frequencies
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +33,7 @@ class ImageStatistics:
     )
     weights: ClassVar[tuple[str, ...]] = ()
     pixels: ClassVar[bool] = True
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Return `score`; there is no model."""
@@ -50,7 +53,9 @@ def score(batch: Batch) -> dict[str, Values]:
         ),
         "entropy": np.array([entropy(grey) for grey in greys], np.float32),
         "sharpness": np.array([sharpness(grey) for grey in greys], np.float32),
-        "phash": np.array([perceptual_hash(p) for p in batch.pictures], np.uint64),
+        "phash": np.array(
+            [perceptual_hash(hash_thumbnail(Image.fromarray(p))) for p in batch.pictures], np.uint64
+        ),
     }
 
 
@@ -80,21 +85,33 @@ def sharpness(grey: NDArray[np.float32]) -> float:
     return float(np.var(around - 4 * inner, dtype=np.float64))
 
 
-def perceptual_hash(picture: NDArray[np.uint8]) -> int:
-    """Hash the layout of a picture into 64 bits; copies differ in few bits (Zauner 2010, pHash).
+def perceptual_hash(grey: NDArray[np.float64]) -> int:
+    """Hash the layout of a picture into 64 bits; copies differ in few bits. Bit 63 comes first.
 
-    The picture is shrunk to 32 x 32 grey levels; of its DCT the 8 x 8 lowest frequencies (without
-    the constant ones of each axis) are compared with their median.
+    Of the DCT-II of a 32 x 32 greyscale thumbnail, one bit for each of the 8 x 8 lowest
+    frequencies: is it above the median? (pHash; Zauner, "Implementation and benchmarking of
+    perceptual image hash functions", 2010, section 3.2.1.) We differ in two points. The lowest row
+    and column stay, since flat drawings have little else; and a bit needs more than the median,
+    because a symmetric picture has most frequencies at zero, give or take rounding: without the
+    margin 27 % of resized openclipart pictures are more than 6 bits off, with it 0.7 %.
     """
-    grey = resize(picture, (HASH_SIDE, HASH_SIDE)).astype(np.float32) @ LUMA
-    basis = _dct_rows()
+    basis = dct_basis()
     low = basis @ grey @ basis.T
-    bits = (low > np.median(low)).ravel()
+    waves = low.ravel()[1:]  # without the mean brightness
+    bits = low > np.median(waves) + HASH_MARGIN * waves.std()
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def _dct_rows() -> NDArray[np.float32]:
-    """Rows 1 to 8 of the DCT-II matrix of `HASH_SIDE`; float32 [8, 32]."""
-    frequency = np.arange(1, HASH_BITS_SIDE + 1)[:, None]
-    position = np.arange(HASH_SIDE)[None, :]
-    return np.cos(np.pi * (2 * position + 1) * frequency / (2 * HASH_SIDE)).astype(np.float32)
+def hash_thumbnail(picture: Image.Image) -> NDArray[np.float64]:
+    """Return the greyscale thumbnail that `perceptual_hash` is made of, [32, 32] in [0, 255]."""
+    reduced = picture.reduce(max(1, min(picture.size) // HASH_REDUCED_SIDE))
+    small = reduced.convert("L").resize((HASH_SIDE, HASH_SIDE), Image.Resampling.BILINEAR)
+    return np.asarray(small, np.float64)
+
+
+def dct_basis() -> NDArray[np.float64]:
+    """Return the first 8 rows of the orthonormal DCT-II of 32 points."""
+    point, frequency = np.arange(HASH_SIDE), np.arange(HASH_LOW)[:, None]
+    basis = np.cos(np.pi * (2 * point + 1) * frequency / (2 * HASH_SIDE)) * np.sqrt(2 / HASH_SIDE)
+    basis[0] /= np.sqrt(2)
+    return basis

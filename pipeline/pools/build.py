@@ -27,7 +27,7 @@ def build_pool(
     *,
     out: Path,
     limit: int | None = None,
-    heldout_share: float = 0.12,
+    heldout_share: float = 0.2,
     shard_size: int = 500,
     plant: int | None = None,
     seed: int = 0,

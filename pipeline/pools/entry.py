@@ -12,7 +12,8 @@ from pipeline.pools.split import Seen
 class Kind(StrEnum):
     """What was done to a pair; the word in `truth.parquet`."""
 
-    CLEAN = "clean"
+    CLEAN = "clean"  # nothing was done to it, and no earlier pair of the pool looks like it
+    NATURAL_COPY = "natural_copy"  # nothing was done, but the source itself has it twice, or nearly
     SWAPPED = "swapped"
     EXACT_COPY = "exact_duplicate"
     RESIZED_COPY = "resized_duplicate"

@@ -8,7 +8,7 @@ from typing import Any
 
 NAME = "pool.json"
 TRUTH_NAME = "truth.parquet"
-FORMAT = 1  # raised when the same settings give other shards
+FORMAT = 2  # raised when the same settings give other shards
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,13 +21,25 @@ def count_near(
     return count_N
 
 
-def first_of_each(hash_N: NDArray[np.uint64], *, radius: int = RADIUS) -> NDArray[np.bool_]:
-    """Keep a hash unless an earlier kept one lies within `radius` bits; bool [N]."""
-    kept_N = np.zeros(len(hash_N), np.bool_)
+def first_near(hash_N: NDArray[np.uint64], *, radius: int = RADIUS) -> NDArray[np.int64]:
+    """Find for each hash the earliest one within `radius` bits that has none itself; int64 [N].
+
+    A hash with no earlier one near it stands for itself and gets -1.
+    """
+    first_N = np.full(len(hash_N), -1, np.int64)
     kept = np.empty_like(hash_N)
+    position = np.empty(len(hash_N), np.int64)
     count = 0
     for i, value in enumerate(hash_N):
-        if not (np.bitwise_count(kept[:count] ^ value) <= radius).any():
-            kept[count], kept_N[i] = value, True
+        near = np.flatnonzero(np.bitwise_count(kept[:count] ^ value) <= radius)
+        if len(near):
+            first_N[i] = position[near[0]]
+        else:
+            kept[count], position[count] = value, i
             count += 1
-    return kept_N
+    return first_N
+
+
+def first_of_each(hash_N: NDArray[np.uint64], *, radius: int = RADIUS) -> NDArray[np.bool_]:
+    """Keep a hash unless an earlier kept one lies within `radius` bits; bool [N]."""
+    return first_near(hash_N, radius=radius) < 0

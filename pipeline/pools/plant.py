@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.pools.entry import Entry, Kind, untouched
+from pipeline.pools.near_copies import first_near
 from pipeline.pools.split import Seen
 from pipeline.pools.spoil import spoil
 from pipeline.pools.swap import Captioned, exchange
@@ -56,7 +57,23 @@ def add_trouble(pool: Sequence[Seen], *, seed: int) -> list[Entry]:
                 copies.append(entry)
             else:
                 entries[entry.uid] = entry
-    return [*entries.values(), *copies]
+    return [*name_natural_copies(list(entries.values())), *copies]
+
+
+def name_natural_copies(entries: Sequence[Entry]) -> list[Entry]:
+    """Tell pairs that are like an earlier one by nature from clean ones.
+
+    Nothing was done to either, but a measure of how many good pairs are lost must not count a
+    thousand drawings of one star as a thousand losses.
+    """
+    marked = list(entries)
+    at = [i for i, e in enumerate(entries) if e.kind is Kind.CLEAN and e.look.phash is not None]
+    first = first_near(np.array([entries[i].look.phash for i in at], np.uint64))
+    for i, earlier in zip(at, first, strict=True):
+        if earlier >= 0:
+            twin = entries[at[earlier]].uid
+            marked[i] = replace(entries[i], kind=Kind.NATURAL_COPY, twin=twin)
+    return marked
 
 
 class _Free:

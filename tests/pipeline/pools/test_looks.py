@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 from scipy.fft import dctn
 
+from filters.extract.image import dct_basis
+from filters.extract.image import perceptual_hash as phash
 from pipeline.pools.item import Picture
-from pipeline.pools.looks import dct_basis, look, look_at, phash
+from pipeline.pools.looks import look, look_at
 from pipeline.pools.near_copies import RADIUS
 
 

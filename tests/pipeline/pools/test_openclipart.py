@@ -44,13 +44,14 @@ def test_without_a_usable_block_there_is_no_work(data):
 @pytest.mark.parametrize(
     ("work", "caption"),
     [
-        (Work(title="Title", description="Text", keywords=("a",)), "Title"),
-        (Work(description="Text", keywords=("a",)), "Text"),
-        (Work(keywords=("bird", "sea")), "bird, sea, puffin md"),
+        (Work(title="Title", description="Text", keywords=("a",)), "Title, a"),
+        (Work(title="Red Bird", keywords=("bird", "sea", "sea")), "Red Bird, sea"),
+        (Work(description="Text", keywords=("a",)), "Text, a"),
+        (Work(keywords=("bird", "sea")), "puffin md, bird, sea"),
         (Work(), "puffin md"),
     ],
 )
-def test_the_caption_is_the_first_text_there_is(work, caption):
+def test_the_caption_is_the_first_text_there_is_and_the_keywords_it_lacks(work, caption):
     assert compose_caption(work, "puffin_md_01") == caption
 
 

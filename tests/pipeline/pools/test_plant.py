@@ -20,7 +20,8 @@ def make(number: int, *, side: int = 200, visible: bool = True) -> Seen:
         caption=f"caption {number}",
         meta={"category": "abc"[number % 3]},
     )
-    return Seen(item, Look("png", side, side, number if visible else None))
+    far = int.from_bytes(uid_of("hash", str(number))[:8], "big")  # from every other number's
+    return Seen(item, Look("png", side, side, far if visible else None))
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,20 @@ def test_copies_are_new_pairs_of_clean_originals(entries):
         assert (twin.item, twin.caption) == (copy.item, copy.caption)
         assert (copy.damage is None) == (copy.kind is Kind.EXACT_COPY)
     assert all(e.twin is None for e in entries if e not in copies)
+
+
+def test_what_the_source_has_twice_is_not_called_clean():
+    pool = [make(i) for i in range(100)]
+    pool += [Seen(make(100 + i).item, make(i).look) for i in range(100)]
+    entries = add_trouble(pool, seed=7)
+    by_uid = {entry.uid: entry for entry in entries}
+    natural = [entry for entry in entries if entry.kind is Kind.NATURAL_COPY]
+    assert len(natural) > 30
+    for entry in natural:
+        twin = by_uid[entry.twin]
+        assert (twin.kind, twin.look.phash) == (Kind.CLEAN, entry.look.phash)
+        assert entry.damage is None
+        assert entry.caption == entry.item.caption
 
 
 def test_each_kind_touches_what_it_should_and_nothing_else(entries):
