@@ -21,8 +21,8 @@ from pipeline.shards import Limits, Sample, read_shard
 from pipeline.tables import encode, score_schema, to_array
 
 # Pictures reach the extractors with at least this short side, or in their original size: enough for
-# the largest input among them (NanoDet's 416) in one decode.
-PICTURE_SIDE = 416
+# the largest input among them (NanoDet's 320) in one decode.
+PICTURE_SIDE = 320
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -78,8 +78,8 @@ def rapidocr_detector() -> Path:
 def nanodet_onnx() -> Path:
     """Return NanoDet (80 COCO classes, Apache-2.0) as ONNX; fetched and converted on first use.
 
-    Input `pixels` [N, 3, 416, 416]: BGR, normalised. Six outputs: `scores_S` [N, P, 80] and
-    `sides_S` [N, P, 44] for the strides S = 8, 16, 32 with P = 2704, 676, 169 places.
+    Input `pixels` [N, 3, 320, 320]: BGR, normalised. Six outputs: `scores_S` [N, P, 80] and
+    `sides_S` [N, P, 44] for the strides S = 8, 16, 32 with P = 1600, 400, 100 places.
     """
     from pipeline.models.nanodet import convert
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from filters.extract.base import Batch, Column, Score, Values, onnx_session, resize
 
-SIDE = 416
+SIDE = 320  # what the converted graph takes (pipeline/models/nanodet.py)
 STRIDES = (8, 16, 32)
 BINS = 11  # a box side is a distribution over 0 .. 10 strides (Generalized Focal Loss)
 MEAN_BGR = np.array([103.53, 116.28, 123.675], np.float32)
@@ -66,7 +66,7 @@ class Objects:
     )
     weights: ClassVar[tuple[str, ...]] = ("nanodet",)
     pixels: ClassVar[bool] = True
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load the detector."""
@@ -95,7 +95,7 @@ def head(
 
     Returns:
         Scores [B, P, 80] in [0, 1] and distances from a place to the four sides of its box
-        [B, P, 4] in input pixels, over P = 3549 places, finest level first. A distance is the
+        [B, P, 4] in input pixels, over P = 2100 places, finest level first. A distance is the
         expectation over `BINS` bins, times the stride (Li et al., arXiv:2006.04388).
     """
     scores, sides = [], []

@@ -19,13 +19,21 @@ from pipeline.models.tfjs_graph import Graph, Node
 TO_CHANNELS_FIRST, TO_CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
+Adapt = Callable[[Node, NDArray[Any]], NDArray[Any]]
+
+
 class GraphModel(nn.Module):
     """A graph model with one input, batched along the first axis.
 
     The graph was frozen for one picture; its reshapes are made to follow the batch instead.
+
+    Args:
+        graph: The graph.
+        adapt: Maps a node and one of its arguments (a shape, a size) to what it should be; how a
+            graph frozen for one size of picture is made to take another.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, *, adapt: Adapt = lambda _node, argument: argument) -> None:
         """Do all arithmetic on constants now; what is left needs the picture."""
         super().__init__()
         known: dict[str, Any] = dict(graph.constants)
@@ -35,6 +43,8 @@ class GraphModel(nn.Module):
                 known[node.name] = _run(FOLDED, node, known)
             elif node.op != "Const":
                 steps.append(node)
+        arguments = {name: node for node in steps for name, _ in node.inputs[1:] if name in known}
+        known |= {n: adapt(node, known[n]) for n, node in arguments.items()}
         self._steps, self._outputs = tuple(steps), graph.outputs
         self._arguments = {n: v for n, v in known.items() if v.dtype != np.float32}
         weights = {n: v for n, v in known.items() if v.dtype == np.float32}

@@ -8,7 +8,7 @@ from typing import Any
 
 NAME = "pool.json"
 TRUTH_NAME = "truth.parquet"
-FORMAT = 2  # raised when the same settings give other shards
+FORMAT = 3  # raised when the same settings give other shards
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,7 @@ class Settings:
     source: str
     locales: tuple[str, ...] = ("en",)
     limit: int | None = None
-    heldout_share: float = 0.12
+    heldout_share: float = 0.2
     shard_size: int = 500
     plant: int | None = None
     seed: int = 0

@@ -19,6 +19,7 @@ SOURCE = "openclipart"
 PICTURES, DRAWINGS = "openclipart-png", "openclipart-svg"
 FOLDER = Path("usr/share/openclipart")
 RDF_BLOCK = re.compile(rb"<rdf:RDF\b.*?</rdf:RDF\s*>", re.DOTALL)
+EXPORTED = "hash"  # a keyword that an old exporter wrote into hundreds of drawings
 LONGEST_BLOCK = 64 * 1024  # bytes; the longest in the package has 2,522
 # Prefixes that old drawings declare on an outer element, which the block alone does not show.
 OUTER = (b'<outer xmlns:rdf="rdf" xmlns:cc="cc" xmlns:dc="dc" xmlns:svg="svg">', b"</outer>")
@@ -120,9 +121,10 @@ def compose_caption(work: Work, stem: str) -> str:
     Keywords that the text has already are left out. Web alt texts read like this, and titles alone
     ("01", "gramastar", "Clipart by ...") halve what an encoder learns (LOG.md).
     """
-    words = " ".join(re.sub(r"[\W_]+|\d+", " ", stem).split())
-    text = work.title or work.description or words
-    more = [word for word in dict.fromkeys(work.keywords) if word.lower() not in text.lower()]
+    name = " ".join(re.sub(r"[\W_]+|\d+", " ", stem).split())
+    text = work.title or work.description or name
+    words = dict.fromkeys(work.keywords)
+    more = [w for w in words if w != EXPORTED and w.lower() not in text.lower()]
     return one_line(", ".join((text, *more)))
 
 
