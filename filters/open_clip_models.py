@@ -165,6 +165,11 @@ def _open_clip() -> Any:
 def _build(config: dict[str, Any], *, weights: str = "") -> nn.Module:
     """Build from a config document; open_clip takes one only as a file in a folder."""
     open_clip = _open_clip()
+    if "hf_model_name" in config.get("text_cfg", {}):
+        from transformers import logging
+
+        logging.set_verbosity_error()  # it would report the pooler that mean pooling leaves out
+        logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         document = {"model_cfg": _with_packaged_towers(config), "preprocess_cfg": {}}
         (Path(folder) / CONFIG_NAME).write_text(json.dumps(document), encoding="utf-8")

@@ -35,9 +35,9 @@ class Reason(StrEnum):
     EXTRACT_ERROR = "extract_error"  # an extractor raised on this very sample
 
     REPEATED_UID = "repeated_uid"  # an earlier row of the pool has the same uid
-    DUPLICATE = "duplicate"  # near-copy of an earlier pair of its concept
     VETO = "veto"  # a rule with a veto voted drop
     LOW_P_KEEP = "low_p_keep"  # the ensemble's p(keep) is below the cut
+    DUPLICATE = "duplicate"  # copy of another pair, or nearly
     QUOTA = "quota"  # its concept cluster has filled its share
 
 

@@ -25,18 +25,20 @@ def summarise(
         curated: What curation made.
         data: Where the pool is; its `truth`, if given, is measured against.
         more: Further entries, such as `zero_shot`.
-        clock: Wall seconds by stage.
+        clock: Wall seconds by stage. Where a stage took longer earlier in this folder, that is
+            kept: what was done then was not done again.
     """
     reasons = curated.decisions.reasons
     rows = curated.decisions.table.num_rows
     assert sum(reasons.values()) == rows, "every row has exactly one reason"
     sizes = [identity.size for identity in shard_identities(curated.scores.shards).values()]
     tables = {s.stage.rsplit("-", 1)[0]: s.output_bytes for s in status(run)}
+    before = json.loads(run.read("summary.json"))["seconds"] if run.exists("summary.json") else {}
     summary = {
         "pairs_in": rows,
         "pairs_kept": reasons.get(str(Reason.OK), 0),
         "reasons": reasons,
-        "seconds": clock.seconds,
+        "seconds": {stage: max(s, before.get(stage, 0.0)) for stage, s in clock.seconds.items()},
         "bytes": {"shards": sum(sizes), **{f"{stage} tables": n for stage, n in tables.items()}},
         "subset_sha256": curated.subset_sha256,
         **more,

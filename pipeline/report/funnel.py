@@ -27,6 +27,7 @@ MEANING = {
     Reason.EXTRACT_ERROR: "an extractor failed on it",
     Reason.REPEATED_UID: "an earlier row has the same uid",
     Reason.DUPLICATE: "near-copy of another pair",
+    Reason.VETO: "a rule with a veto voted drop",
     Reason.LOW_P_KEEP: "the ensemble's p(keep) is below the cut",
     Reason.QUOTA: "its concept has filled its share",
 }

@@ -69,7 +69,7 @@ def test_an_empty_pool(config, tmp_path):
     (tmp_path / "pool").mkdir()
     (tmp_path / "pool" / "0.tar").write_bytes(b"")
     refused(
-        thresher("curate", config(shards=tmp_path / "pool"), "--out", tmp_path / "r", "--ray", "off"),
+        thresher("curate", config(shards=tmp_path / "pool"), "--out", tmp_path, "--ray", "off"),
         "no readable pair",
     )  # fmt: skip
 
