@@ -5,6 +5,7 @@ Only plans, shard names, counts and metrics cross Ray; pixels and columns never 
 
 import logging
 import os
+import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from pipeline.cells import Cell, CellPlan, Lease, Scored
 
 Executor = Callable[[CellPlan, Sequence[Lease]], Iterator[Scored]]
+
+CONNECT_TIMEOUT_S = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +53,7 @@ def _connect(address: str) -> bool:
 
     if ray.is_initialized():
         return False
+    _require_listener(address)
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == "local":
@@ -57,11 +61,26 @@ def _connect(address: str) -> bool:
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"--ray: got {address!r}, expected off, local, auto or the address of a running Ray "
-            f"cluster; start one with `ray start --head` or use --ray local ({error})"
-        ) from error
+        raise _no_cluster(address, error) from error
     return True
+
+
+def _require_listener(address: str) -> None:
+    """Refuse a `host:port` that nobody listens at; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"--ray: got {address!r}, expected off, local, auto or the address of a running Ray "
+        f"cluster; start one with `ray start --head` or use --ray local ({error})"
+    )
 
 
 def _lease_out(plan: CellPlan, leases: Sequence[Lease]) -> Iterator[Scored]:

@@ -86,7 +86,7 @@ def copies(
     if bits < 0:
         return np.full(len(hash_N), -1, np.int64)
     bit_N64 = np.unpackbits(hash_N.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)
-    sign_N64 = (bit_N64.astype(np.float16) * 2 - 1) / 8
+    sign_N64 = np.where(bit_N64, 0.125, -0.125).astype(np.float16)
     return duplicate_of(sign_N64, order_N=order_N, similarity=1 - 2 * bits / 64 - 1e-3)
 
 
@@ -125,10 +125,11 @@ def _complexity(
 def _quotas(
     complexity_K: NDArray[np.float64], size_K: NDArray[np.int64], cfg: Concepts
 ) -> NDArray[np.int64]:
+    """Share the budget; a minimum never asks for a concept's last pair, as in the paper's code."""
     total = int(np.floor(cfg.keep * size_K.sum()))
     return allocate(
         targets(complexity_K, total=total, temperature=cfg.temperature),
-        lower_K=np.minimum(size_K, cfg.minimum),
+        lower_K=np.minimum(np.maximum(size_K - 1, 0), cfg.minimum),
         upper_K=size_K,
         total=total,
     )

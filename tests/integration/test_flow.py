@@ -1,5 +1,6 @@
 """Whole runs: what is done is not done again, and where it runs changes no byte."""
 
+import io
 import json
 import os
 import shutil
@@ -8,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 import pipeline.cells
+from filters.extract.ocr import TextInImage
 from pipeline.executors import run_local, run_on_ray
 from pipeline.folder import Folder
 from pipeline.health import status, verify
@@ -85,7 +88,7 @@ def test_a_changed_threshold_reads_no_pixel(reference, load, monkeypatch, tmp_pa
     out, summary = reference
     shutil.copytree(out, tmp_path / "again")
     monkeypatch.setattr(pipeline.cells, "read_shard", no_pixels)
-    cfg = load("rules.alignment.drop=0.4")
+    cfg = load("rules.words.keep=99.0")
     again = run(cfg, out=tmp_path / "again", execute=run_local)
     assert again["subset_sha256"] != summary["subset_sha256"]
     assert again["pairs_kept"] < summary["pairs_kept"]
@@ -95,9 +98,14 @@ def test_an_added_extractor_runs_alone(reference, load, tmp_path):
     out, _ = reference
     shutil.copytree(out, tmp_path / "again")
     before = score_files(tmp_path / "again")
-    cfg = load('extract.caption.kind="language"', "extract.0.kind=image")
-    run(cfg, out=tmp_path / "again", execute=run_local)
-    assert {k: v for k, v in score_files(tmp_path / "again").items() if k in before} == before
+    cfg = load()
+    more = (*cfg.extract, TextInImage(side=64))
+    run(replace(cfg, extract=more), out=tmp_path / "again", execute=run_local)
+    after = score_files(tmp_path / "again")
+    assert {name: data for name, data in after.items() if name in before} == before
+    added = [pq.read_table(io.BytesIO(after[name])) for name in after if name not in before]
+    assert len(added) == 3
+    assert all(t.column_names[6:] == ["text_count", "text_area", "text_quads"] for t in added)
 
 
 @pytest.mark.parametrize("cells", [1, 2])
@@ -158,10 +166,10 @@ def test_every_kind_of_trouble_costs_its_own_rows_and_the_counts_add_up(load, tm
     cfg = load("ensemble.prior=0.9", shards=folder)
     summary = run(cfg, out=tmp_path / "run", execute=run_local)
     reasons = summary["reasons"]
-    assert summary["pairs_in"] == sum(reasons.values()) == 12 + 8 + 1 + 1 + 1
+    assert summary["pairs_in"] == sum(reasons.values()) == 12 + 8 + 2 + 1 + 1
     expected = {
         "too_many_pixels": 1, "decode_error": 1, "unsafe_name": 1, "missing_image": 1,
-        "repeated_uid": 1, "not_a_tar": 1, "empty_shard": 1, "truncated": 1,
+        "repeated_uid": 1, "not_a_tar": 1, "empty_shard": 1, "truncated": 1, "missing_caption": 1,
     }  # fmt: skip
     assert {r: n for r, n in reasons.items() if r in expected} == expected
 

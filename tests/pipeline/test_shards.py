@@ -179,3 +179,20 @@ def test_json_of_a_sample_keeps_its_values(tmp_path):
     meta = {"uid": "1", "n": [1, {"a": None}]}
     (sample,) = read_shard(shard(tmp_path, pair("k", meta=meta)))
     assert sample.meta == json.loads(json.dumps(meta))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # it leaves the tar open
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_webdataset_reads_what_we_write_and_we_what_it_writes(tmp_path):
+    import webdataset
+
+    meta = {"uid": "00ff", "n": 1}
+    url = shard(tmp_path, [*pair("a", meta=meta), *pair("b", caption="two")])
+    theirs = list(webdataset.WebDataset(url, shardshuffle=False))
+    assert [s["__key__"] for s in theirs] == ["a", "b"]
+    assert json.loads(theirs[0]["json"]) == meta
+    assert theirs[1]["txt"] == b"two"
+    with webdataset.TarWriter(str(tmp_path / "theirs.tar")) as sink:
+        sink.write({"__key__": "x", "png": pair("a")[0][1], "txt": "words", "json": meta})
+    (ours,) = read_shard(str(tmp_path / "theirs.tar"))
+    assert (ours.key, ours.caption, ours.meta, ours.status) == ("x", "words", meta, Reason.OK)
