@@ -53,6 +53,7 @@ keep_above = 0.5
 
 [concepts]
 clusters = 3
+copy_bits = -1
 duplicate_similarity = 1.0
 keep = 0.8
 """
