@@ -5,14 +5,14 @@ shards -> scores -> votes -> p(keep) -> concepts -> subset -> encoder -> zero-sh
 
 import json
 import logging
+import os
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pipeline.config import STRICT, Curation, dump_config, load_config
+from pipeline.config import dump_config, load_config
 from pipeline.executors import Executor, run_local, run_on_ray
 from pipeline.flow import Clock, Curated, curate
 from pipeline.folder import Folder
@@ -26,40 +26,22 @@ from pipeline.shards import list_shards
 from pipeline.subset import pairs_of, read_subset
 from pipeline.summary import summarise
 from pipeline.weights import model_file
-from training.alignment import Alignment
-from training.config import Distill, Evaluate, Train
+from training.config import Train
+from training.run import Run, check_request, shipped_models
 
 HERE = Path(__file__).parent
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Run(Curation):
-    """One TOML file: a whole run, in the order of the flow.
-
-    Attributes:
-        alignment: How the alignment score is fitted.
-        train: The pretraining run; without it a run ends with the subset.
-        evaluate: The tasks that judge it.
-        distill: The student; without it there is none.
-    """
-
-    alignment: Alignment = field(default_factory=Alignment)
-    train: Train | None = None
-    evaluate: Evaluate = field(default_factory=Evaluate)
-    distill: Distill | None = None
-    __pydantic_config__ = STRICT
 
 
 def run(cfg: Run, *, out: Path, execute: Executor, until: str = "report") -> dict[str, Any]:
     """Curate, train, evaluate, distill, report; what is done already is not done again."""
     folder, clock = Folder(str(out)), Clock()
-    folder.check_writable()
-    folder.write("config.toml", dump_config(cfg).encode())
+    check_request(cfg, folder)
     with progress_bar("score") as bar:
         curated = curate(
             cfg, run=folder, alignment=cfg.alignment, weights=model_file, execute=execute,
             progress=bar.shards, clock=clock,
         )  # fmt: skip
+    folder.write("config.toml", dump_config(cfg).encode())
     more: dict[str, Any] = {}
     if until != "curate" and cfg.train is not None:
         runs = train_encoders(cfg, cfg.train, curated, out=out, clock=clock, until=until)
@@ -127,7 +109,7 @@ Ray = Annotated[str, typer.Option(help="off, local, auto, or the address of a Ra
 
 
 def _run(config: Path, sets: list[str] | None, out: Path | None, ray: str, until: str) -> None:
-    cfg = load_config(config, Run, overrides=sets or [])
+    cfg = shipped_models(load_config(config, Run, overrides=sets or []))
     out = out or Path("runs") / config.stem
     execute = run_local if ray == "off" else run_on_ray(ray)
     summary = run(cfg, out=out, execute=execute, until=until)
@@ -316,8 +298,12 @@ def main() -> None:
     except ValueError as error:
         print(f"thresher: {error}", file=sys.stderr)
         sys.exit(2)
-    except (RuntimeError, OSError) as error:
-        print(f"thresher: {error}", file=sys.stderr)
+    except Exception as error:
+        if os.environ.get("THRESHER_DEBUG"):
+            raise
+        what = str(error).strip().splitlines() or [""]
+        kind = "" if isinstance(error, (RuntimeError, OSError)) else f"{type(error).__name__}: "
+        print(f"thresher: {kind}{what[0]} (THRESHER_DEBUG=1 shows where)", file=sys.stderr)
         sys.exit(1)
 
 

@@ -82,6 +82,11 @@ class Band:
 
     def vote(self, columns: Mapping[str, pl.Series]) -> NDArray[np.int8]:
         """Vote on N rows; null and NaN abstain."""
+        if not columns[self.column].dtype.is_numeric():
+            raise ValueError(
+                f"rule {self.name!r}: got column {self.column!r}, which is no number, expected a "
+                'numeric column; use kind = "condition" for texts'
+            )
         value_N = columns[self.column].cast(pl.Float64).to_numpy()
         sign = 1.0 if self.direction == "high" else -1.0
         vote_N = np.full(len(value_N), ABSTAIN, np.int8)
@@ -139,9 +144,23 @@ class Condition:
         vote_N = np.full(frame.height, ABSTAIN, np.int8)
         for condition, vote in ((self.keep, KEEP), (self.drop, DROP)):
             if condition:
-                holds = frame.select(self._parse(condition).fill_null(value=False)).to_series()
-                vote_N[holds.to_numpy()] = vote
+                vote_N[self._holds(frame, condition)] = vote
         return vote_N
+
+    def _holds(self, frame: pl.DataFrame, condition: str) -> NDArray[np.bool_]:
+        try:
+            holds = frame.with_columns(self._parse(condition).alias(" holds"))[" holds"]
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(
+                f"rule {self.name!r}: got {condition!r}, expected a condition that suits its "
+                f"columns ({error})"
+            ) from error
+        if holds.dtype != pl.Boolean:
+            raise ValueError(
+                f"rule {self.name!r}: got {condition!r}, which is of type {holds.dtype}, expected "
+                "a comparison that is true or false"
+            )
+        return holds.fill_null(value=False).to_numpy()
 
     def _parse(self, condition: str) -> pl.Expr:
         try:

@@ -24,6 +24,8 @@ from pipeline.tables import encode, score_schema, to_array
 # the largest input among them (NanoDet's 320) in one decode.
 PICTURE_SIDE = 320
 
+BATCH_PIXELS = 64_000_000  # a batch ends early at this many, whatever its pictures' shapes
+
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -86,15 +88,18 @@ class Cell:
     """Loads the models once, then scores shard after shard."""
 
     def __init__(self, plan: CellPlan) -> None:
-        """Load every extractor."""
-        paths = {name: Path(path) for name, path in plan.weights.items()}
+        """Take the plan; nothing is loaded before `load`."""
         settings = plan.settings
         self._plan = plan
         self._limits = Limits(member_bytes=settings.member_bytes, pixels=settings.pixels)
         self._needs_pixels = any(e.pixels for e in plan.extractors)
-        self._scores: list[tuple[str, Score]] = [
-            (e.kind, e.load(paths, threads=settings.threads)) for e in plan.extractors
-        ]
+        self._scores: list[tuple[str, Score]] = []
+
+    def load(self) -> None:
+        """Load every extractor; apart from `__init__`, so that what fails is not the actor."""
+        paths = {name: Path(path) for name, path in self._plan.weights.items()}
+        threads = self._plan.settings.threads
+        self._scores = [(e.kind, e.load(paths, threads=threads)) for e in self._plan.extractors]
 
     def score(self, lease: Lease) -> Scored:
         """Score one shard and publish its table."""
@@ -115,14 +120,15 @@ class Cell:
     def _rows(self, samples: Iterator[Sample], watch: Stopwatch) -> Iterator[Row]:
         """Turn samples into rows, a batch at a time, in order."""
         waiting: list[tuple[Sample, Picture | None]] = []
-        good = 0
+        good = pixels = 0
         while (sample := watch.time("read", lambda: next(samples, None))) is not None:
             decoded = watch.time("decode", lambda s=sample: self._decode(s))
             waiting.append(decoded)
             good += decoded[0].status is Reason.OK
-            if good == self._plan.settings.batch:
+            pixels += decoded[1].rgb.size // 3 if decoded[1] else 0
+            if good == self._plan.settings.batch or pixels >= BATCH_PIXELS:
                 yield from self._extract(waiting, watch)
-                waiting, good = [], 0
+                waiting, good, pixels = [], 0, 0
         yield from self._extract(waiting, watch)
 
     def _decode(self, sample: Sample) -> tuple[Sample, Picture | None]:

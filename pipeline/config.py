@@ -105,7 +105,7 @@ class Concepts:
 class Curation:
     """Everything that `curate` needs, in the order of the flow."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31 - 100)] = 0  # FAISS takes 32 bits
     data: Data
     cells: Cells = field(default_factory=Cells)
     extract: tuple[Annotated[AnyExtractor, Field(discriminator="kind")], ...]
@@ -113,6 +113,19 @@ class Curation:
     rules: tuple[Annotated[AnyRule, Field(discriminator="kind")], ...]
     ensemble: Ensemble = field(default_factory=Ensemble)
     concepts: Concepts = field(default_factory=Concepts)
+
+    def __post_init__(self) -> None:
+        """Refuse rules and extractors that would overwrite each other's columns."""
+        _require_distinct("rules", [rule.name for rule in self.rules])
+        _require_distinct("extract", [extractor.kind for extractor in self.extract])
+
+
+def _require_distinct(section: str, names: Sequence[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if not names or repeated:
+        raise ValueError(
+            f"{section}: got {repeated or 'none'}, expected at least one and each name once"
+        )
 
 
 def load_config(path: Path, tree: type[T], *, overrides: Sequence[str] = ()) -> T:
@@ -184,7 +197,7 @@ def _explain(error: ValidationError) -> str:
     for finding in error.errors():
         where = ".".join(str(part) for part in finding["loc"])
         rule = finding["msg"][0].lower() + finding["msg"][1:]
-        lines.append(f"{where}: got {str(finding['input'])[:80]!r}, {rule}")
+        lines.append(f"{where}: got {repr(finding['input'])[:80]}, {rule}")
     return "; ".join(lines)
 
 

@@ -14,6 +14,8 @@ from pipeline.shards import Limits
 
 ORIENTATION = 0x0112  # EXIF tag
 MAX_PIXELS = Limits().pixels
+# What the web is made of. Pillow knows more, among them formats that start other programs (EPS).
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
 class DecodeError(ValueError):
@@ -49,7 +51,7 @@ def decode_rgb(
 def decode_picture(
     data: bytes, *, min_side: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> Picture:
-    """Decode any format Pillow knows, by content and not by name, into 8-bit RGB.
+    """Decode a picture of `FORMATS`, by content and not by name, into 8-bit RGB.
 
     Orientation is applied, transparency lies on white, 16-bit greyscale is scaled to 8 bits, CMYK
     and palettes are converted, of an animation the first frame is taken. A picture larger than
@@ -67,7 +69,7 @@ def decode_picture(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about odd metadata; decoding decides
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 return _decode(data, image, min_side, max_pixels)
     except DecodeError:
         raise

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 def run_local(plan: CellPlan, leases: Sequence[Lease]) -> Iterator[Scored]:
     """Score in this process, shard after shard."""
     cell = Cell(plan)
+    cell.load()
     for lease in leases:
         yield cell.score(lease)
 
@@ -65,6 +66,16 @@ def _connect(address: str) -> bool:
     return True
 
 
+def _get(reference: Any) -> Any:
+    """Wait for a result; what the remote code raised is raised here as itself."""
+    import ray
+
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+
+
 def _require_listener(address: str) -> None:
     """Refuse a `host:port` that nobody listens at; Ray itself would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
@@ -94,6 +105,7 @@ def _lease_out(plan: CellPlan, leases: Sequence[Lease]) -> Iterator[Scored]:
     queue, deaths = deque(leases), Counter[str]()
     working: dict[Any, tuple[Any, Lease]] = {}
     idle: list[Any] = [remote_cell.remote(plan) for _ in range(cells)]
+    _get([cell.load.remote() for cell in idle])
     while queue or working:
         while queue and idle:
             cell, lease = idle.pop(), queue.popleft()
@@ -101,7 +113,7 @@ def _lease_out(plan: CellPlan, leases: Sequence[Lease]) -> Iterator[Scored]:
         (done,), _ = ray.wait(list(working), num_returns=1)
         cell, lease = working.pop(done)
         try:
-            scored = ray.get(done)
+            scored = _get(done)
         except ray.exceptions.RayActorError as error:
             deaths[lease.shard] += 1
             logger.warning("cell died on %s (%d of %d)", lease.shard, deaths[lease.shard],
@@ -113,9 +125,9 @@ def _lease_out(plan: CellPlan, leases: Sequence[Lease]) -> Iterator[Scored]:
                     f"was at fault ({error})"
                 ) from error
             queue.appendleft(lease)
-            idle.append(remote_cell.remote(plan))
+            fresh: Any = remote_cell.remote(plan)
+            _get(fresh.load.remote())
+            idle.append(fresh)
             continue
-        except ray.exceptions.RayTaskError as error:
-            raise error.as_instanceof_cause() from error
         idle.append(cell)
         yield scored

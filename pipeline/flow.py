@@ -76,9 +76,9 @@ def curate(
             scores, votes, model, ensemble=cfg.ensemble, concepts=cfg.concepts, seed=cfg.seed
         )
     with clock.stage("subset"):
-        (run / "subset").write("label_model.json", model.to_json().encode())
-        (run / "subset").write("scores.json", scores.dump())
         digest = write_subset(run / "subset", decisions)
+        (run / "subset").write("scores.json", scores.dump())
+        (run / "subset").write("label_model.json", model.to_json().encode())
         rules = [asdict(rule) for rule in votes.rules]
         (run / "subset").write("rules.json", json.dumps(rules, indent=2).encode())
     return Curated(scores, votes, model, decisions, digest)
@@ -90,17 +90,18 @@ def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
     Raises:
         ValueError: There is such a column.
     """
-    written = {c.name for e in cfg.extract for c in e.columns} | {r.column.name for r in relations}
-    wanted = {f"rule {r.name!r}": c for r in cfg.rules for c in r.columns}
-    wanted |= {
-        "concepts.embedding": cfg.concepts.embedding,
-        "concepts.copy_bits": HASH,
-        "consensus": READS[0],
-        "alignment": READS[1],
-    }
-    for who, column in wanted.items():
-        if column not in written:
+    columns = [*(c for e in cfg.extract for c in e.columns), *(r.column for r in relations)]
+    written = {column.name: column.dtype for column in columns}
+    wanted = [
+        *((f"rule {rule.name!r}", c, None) for rule in cfg.rules for c in rule.columns),
+        ("concepts.embedding", cfg.concepts.embedding, "embedding"),
+        ("concepts.copy_bits", HASH, "uint64"),
+        *(("alignment and consensus", column, "embedding") for column in READS),
+    ]
+    for who, column, dtype in wanted:
+        if column not in written or dtype not in {None, written[column]}:
+            fit = sorted(name for name, have in written.items() if dtype in {None, have})
             raise ValueError(
-                f"{who}: got column {column!r}, expected one of {', '.join(sorted(written))}; "
+                f"{who}: got column {column!r}, expected one of {', '.join(fit) or 'none'}; "
                 "correct the name, or add the extractor that writes it to the config"
             )

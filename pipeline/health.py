@@ -57,9 +57,13 @@ def verify(run: Folder) -> Iterator[str]:
         ValueError: This is no run folder.
     """
     require_run(run)
-    for record in Ledger(run).all():
-        url = (run / "scores" / record.stage).path(record.name)
-        data = (run / "scores" / record.stage).read(record.name)
+    for record in Ledger(run, deleted=True).all():
+        folder = run / "scores" / record.stage
+        url = folder.path(record.name)
+        if not folder.exists(record.name):
+            yield f"{url}: got no file, expected {record.rows} rows; run again"
+            continue
+        data = folder.read(record.name)
         if (digest := hashlib.sha256(data).hexdigest()) != record.sha256:
             yield f"{url}: got sha256 {digest}, expected {record.sha256}; delete it and run again"
         elif (rows := len(read(url, ["uid"]))) != record.rows:
@@ -68,7 +72,9 @@ def verify(run: Folder) -> Iterator[str]:
             yield f"{url}: got {total} rows by reason, expected {record.rows}; report this as a bug"
     if run.exists("summary.json"):
         summary = json.loads(run.read("summary.json"))
-        digest = hashlib.sha256((run / "subset").read("subset.npy")).hexdigest()
+        subset = run / "subset"
+        data = subset.read("subset.npy") if subset.exists("subset.npy") else b""
+        digest = hashlib.sha256(data).hexdigest()
         if digest != summary["subset_sha256"]:
             expected = summary["subset_sha256"]
             yield f"subset.npy: got sha256 {digest}, expected {expected}; run `thresher curate`"
@@ -82,8 +88,8 @@ def require_run(run: Folder) -> None:
     Raises:
         ValueError: It has no config.toml.
     """
-    if not run.exists("config.toml"):
+    if not run.exists("config.toml") and not (run / "ledger").names():
         raise ValueError(
-            f"run: got {run.url}, expected the folder of a run (it has a config.toml); "
+            f"run: got {run.url}, expected the folder of a run (it has a config.toml or a ledger); "
             "give the folder that --out named"
         )

@@ -50,8 +50,13 @@ class Record:
 class Ledger:
     """The records of a run folder."""
 
-    def __init__(self, run: Folder) -> None:
-        """Read every journal; records whose table has been deleted do not count."""
+    def __init__(self, run: Folder, *, deleted: bool = False) -> None:
+        """Read every journal.
+
+        Args:
+            run: The run folder.
+            deleted: Count records whose table has been deleted, too.
+        """
         self._folder = run / "ledger"
         self._journal = f"{uuid.uuid4().hex}.jsonl"
         self._lines: list[str] = []
@@ -60,7 +65,7 @@ class Ledger:
         for name in self._folder.names():
             for line in self._folder.read(name).decode("utf-8", "replace").splitlines():
                 record = _parse(line)
-                if record is not None and self._has_table(run, record):
+                if record is not None and (deleted or self._has_table(run, record)):
                     self._records[record.shard][record.stage] = record
 
     def of(self, shard: str) -> list[Record]:

@@ -125,11 +125,12 @@ def _complexity(
 def _quotas(
     complexity_K: NDArray[np.float64], size_K: NDArray[np.int64], cfg: Concepts
 ) -> NDArray[np.int64]:
-    """Share the budget; a minimum never asks for a concept's last pair, as in the paper's code."""
-    total = int(np.floor(cfg.keep * size_K.sum()))
+    """Share the budget; the minimum per concept gives way where the budget is too small for it."""
+    total = max(1, int(np.floor(cfg.keep * size_K.sum())))
+    lower_K = np.minimum(size_K, cfg.minimum)
     return allocate(
         targets(complexity_K, total=total, temperature=cfg.temperature),
-        lower_K=np.minimum(np.maximum(size_K - 1, 0), cfg.minimum),
+        lower_K=lower_K if lower_K.sum() <= total else np.zeros_like(lower_K),
         upper_K=size_K,
         total=total,
     )

@@ -2,8 +2,9 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from filters.extract import Extractor
 from pipeline.cells import CellPlan, Lease, Scored
@@ -13,6 +14,8 @@ from pipeline.fingerprint import file_digest, fingerprint
 from pipeline.folder import Folder
 from pipeline.ledger import Identity, Ledger, Record, shard_identities
 from pipeline.scores import Scores, Sidecar
+
+READER_VERSION = 2  # raised when shards or pictures are read in another way
 
 Progress = Callable[[int, int, Mapping[str, int]], None]  # shards done, of, rows by reason
 Writers = Mapping[str, Sequence[str]]  # fingerprint of what writes -> columns
@@ -109,9 +112,18 @@ def _fingerprint(extractor: Extractor, paths: Mapping[str, Path], cells: Cells) 
         "extractor",
         settings=extractor,
         version=extractor.version,
+        reader=READER_VERSION,
+        files=[file_digest(Path(v)) for v in _strings(extractor) if Path(v).is_file()],
         weights=[file_digest(paths[name]) for name in extractor.weights],
         cell=[cells.threads, cells.batch, cells.member_bytes, cells.pixels],
     )
+
+
+def _strings(extractor: Extractor) -> list[str]:
+    """Return settings that may name a file, such as the weights of a CLIP model."""
+    settings: Any = extractor
+    values = [getattr(extractor, f.name) for f in fields(settings)]
+    return [value for value in values if isinstance(value, str) and value]
 
 
 def _record(scored: Scored, todo: Pass, identity: Identity) -> Record:

@@ -73,14 +73,16 @@ def list_shards(patterns: Sequence[str]) -> list[str]:
         fs, path = fsspec.core.url_to_fs(pattern)
         if fs.isdir(path):
             path = posixpath.join(path, "*.tar")
-        found = fs.glob(path)
+        found = [path] if fs.isfile(path) else [p for p in fs.glob(path) if fs.isfile(p)]
+        found = [p for p in found if not posixpath.basename(p).startswith(".")]
         if not found:
             raise ValueError(
                 f"shards: got {pattern!r}, which matches no file; expected WebDataset tars, a "
                 "folder of them, or a glob; build a pool with `thresher pool build openclipart "
                 "--out DIR` or correct the path"
             )
-        shards.update(fs.unstrip_protocol(p) if "://" in pattern else p for p in found)
+        local = "file" in fs.protocol
+        shards.update(p if local else fs.unstrip_protocol(p) for p in found)
     return sorted(shards)
 
 
@@ -94,9 +96,9 @@ def read_shard(url: str, *, limits: Limits | None = None) -> Iterator[Sample]:
     name = posixpath.basename(url)
     with open_binary(url) as file:
         members, defect = walk(file)
-        for key, group, status in _group(members):
+        for key, group, status in _group(members, truncated=defect is Reason.TRUNCATED):
             yield _read_sample(file, name, key, group, status, limits)
-    if defect is not None and (defect is not Reason.TRUNCATED or not _ends_truncated(members)):
+    if defect is not None and defect is not Reason.TRUNCATED:
         yield Sample(uid=uid_from(name, ""), key="", status=defect)
 
 
@@ -145,8 +147,12 @@ def uid_hex(uid: bytes) -> str:
     return uid.hex()
 
 
-def _group(members: list[Member]) -> Iterator[tuple[str, list[Member], Reason]]:
-    """Collect members by key and find the faults that names alone show."""
+def _group(members: list[Member], *, truncated: bool) -> Iterator[tuple[str, list[Member], Reason]]:
+    """Collect members by key and find the faults that names alone show.
+
+    Where a shard is cut off, its last key is `TRUNCATED`: more members may have followed.
+    """
+    last = _split(members[-1].name)[0] if members and truncated else None
     groups: dict[str, list[Member]] = {}
     runs: dict[str, int] = {}
     previous = None
@@ -158,7 +164,7 @@ def _group(members: list[Member]) -> Iterator[tuple[str, list[Member], Reason]]:
     for key, group in groups.items():
         if _is_unsafe(key):
             status = Reason.UNSAFE_NAME
-        elif any(not m.complete for m in group):
+        elif key == last:
             status = Reason.TRUNCATED
         elif len({m.name for m in group}) < len(group):
             status = Reason.REPEATED_KEY
@@ -180,10 +186,6 @@ def _split(name: str) -> tuple[str, str]:
 
 def _is_unsafe(key: str) -> bool:
     return key.startswith(("/", "\\")) or ".." in key.replace("\\", "/").split("/")
-
-
-def _ends_truncated(members: list[Member]) -> bool:
-    return bool(members) and not members[-1].complete
 
 
 def _read_sample(

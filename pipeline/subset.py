@@ -67,8 +67,9 @@ def subset_bytes(uid_N: NDArray[np.void]) -> bytes:
 
 
 def pairs_of(decisions: pa.Table, shards: tuple[str, ...]) -> Pairs:
-    """Return every readable pair of the pool, sorted by uid, straight from the decisions."""
-    readable = pc.is_valid(decisions.column("p_keep"))
+    """Return every readable pair of the pool, each uid once, sorted, from the decisions alone."""
+    first = pc.not_equal(decisions.column("reason"), str(Reason.REPEATED_UID))
+    readable = pc.and_(pc.is_valid(decisions.column("p_keep")), first)
     table = decisions.filter(readable).sort_by("uid")
     return Pairs(
         shards=shards,

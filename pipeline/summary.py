@@ -1,6 +1,7 @@
 """`summary.json`: what a run came to, in one small file."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,8 +33,11 @@ def summarise(
     rows = curated.decisions.table.num_rows
     assert sum(reasons.values()) == rows, "every row has exactly one reason"
     sizes = [identity.size for identity in shard_identities(curated.scores.shards).values()]
-    tables = {s.stage.rsplit("-", 1)[0]: s.output_bytes for s in status(run)}
-    before = json.loads(run.read("summary.json"))["seconds"] if run.exists("summary.json") else {}
+    tables = Counter[str]()
+    for stage in status(run):
+        tables[stage.stage.rsplit("-", 1)[0]] += stage.output_bytes
+    before = json.loads(run.read("summary.json") if run.exists("summary.json") else b"{}")
+    before = before.get("seconds", {})
     summary = {
         "pairs_in": rows,
         "pairs_kept": reasons.get(str(Reason.OK), 0),

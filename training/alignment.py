@@ -45,6 +45,16 @@ class Alignment:
     )
     version: ClassVar[int] = 1
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be fitted."""
+        for name, least in (("dim", 1), ("folds", 2), ("epochs", 1), ("batch_size", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"alignment.{name}: got {getattr(self, name)}, expected at least {least}"
+                )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"alignment.dropout: got {self.dropout}, expected 0 to below 1")
+
     def fit(
         self, image_ND: NDArray[np.float16], text_ND: NDArray[np.float16], *, seed: int
     ) -> NDArray[np.float32]:
@@ -63,7 +73,12 @@ class Alignment:
             )
         fold_N = folds_by_picture(image_ND, folds=self.folds)
         image, text = (_standardise(torch.from_numpy(x).float()) for x in (image_ND, text_ND))
-        score_N = np.empty(len(image_ND), np.float32)
+        if len(np.unique(fold_N)) < self.folds:
+            raise ValueError(
+                f"alignment: got pictures that are all alike ({len(np.unique(fold_N))} different "
+                f"ones), expected at least {self.folds}; copies cannot be in two folds"
+            )
+        score_N = np.full(len(image_ND), np.nan, np.float32)
         for fold in range(self.folds):
             held = torch.from_numpy(fold_N == fold)
             heads = self._train(image[~held], text[~held], seed=seed + fold)

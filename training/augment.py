@@ -13,6 +13,7 @@ from training.config import Augment
 
 Picture = NDArray[np.uint8]
 
+LONGEST_ASPECT = 32  # beyond it a picture is cut before it is resized
 MARGIN = 1.25  # reduced short side over model side: a crop of 64 % of the area is not enlarged
 
 
@@ -59,10 +60,14 @@ def central_crop(picture: Picture, size: int) -> Picture:
     """Resize the short side to `size` and cut the middle, as open_clip does for evaluation.
 
     Pixel for pixel torchvision's `Resize(size, BICUBIC)` and `CenterCrop(size)` on Pillow images,
-    so that scores do not depend on whose transform is used.
+    so that scores do not depend on whose transform is used, up to an aspect of `LONGEST_ASPECT`.
     """
     height, width = picture.shape[:2]
     short = min(height, width)
+    if max(height, width) > LONGEST_ASPECT * short:  # or a line of pixels would be made a wall
+        top, left = (height - short) // 2, (width - short) // 2
+        picture = picture[top : top + short, left : left + short]
+        height = width = short
     scaled_w, scaled_h = int(size * width / short), int(size * height / short)
     image = Image.fromarray(picture).resize((scaled_w, scaled_h), Image.Resampling.BICUBIC)
     left, top = round((scaled_w - size) / 2), round((scaled_h - size) / 2)

@@ -10,11 +10,13 @@ import numpy as np
 
 from filters.extract.base import Batch, Column, Score, Values
 
+LONGEST_READ = 4096  # characters; patterns are not run over megabytes
+
 # Alt texts that say nothing of the picture. Each pattern covers the words it explains away.
 BOILERPLATE = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"\b[\w-]+\.(?:jpe?g|png|gif|webp|bmp|svg|tiff?)\b",  # a file name
+        r"(?<![\w-])[\w-]{1,200}\.(?:jpe?g|png|gif|webp|bmp|svg|tiff?)\b",  # a file name
         r"\b(?:img|dsc|dscn|dscf|pict|screen\s?shot)[\s_-]?\d{2,}\w*\b",  # a camera's name for it
         r"\bhttps?://\S+|\bwww\.\S+",
         r"\bclick (?:here|to \w+|on \w+)(?: (?:to|for) \w+)*",
@@ -29,7 +31,7 @@ BOILERPLATE = tuple(
         r"\b(?:share|follow us|like us|find us) on \w+",
         r"\b(?:back to top|(?:next|previous) page|advertisement|sponsored)\b",
         r"\b(?:product|stock) (?:photo|image|picture)\b|\b(?:best|lowest) price\b",
-        r"\b\w*\d{2,4}x\d{2,4}\w*\b",  # a size in pixels, and what it is glued to
+        r"(?<!\w)\w{0,80}\d{2,4}x\d{2,4}\b",  # a size in pixels, and what it is glued to
         r"^\s*(?:image|photo|picture|banner|logo|icon|thumbnail)s?\s*\d*\s*$",
     )
 )
@@ -82,6 +84,7 @@ def boilerplate(caption: str) -> float:
     >>> boilerplate("IMG_0231.jpg"), boilerplate("a red kite")
     (1.0, 0.0)
     """
+    caption = caption[:LONGEST_READ]
     covered = bytearray(len(caption))
     for pattern in BOILERPLATE:
         for match in pattern.finditer(caption):

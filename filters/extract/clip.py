@@ -60,9 +60,8 @@ class ClipScore:
 
 
 def center_crop(picture: np.ndarray, side: int) -> np.ndarray:
-    """Shrink the short side to `side` and cut the middle; uint8 [side, side, 3]."""
+    """Cut the middle square and resize it; uint8 [side, side, 3]."""
     height, width = picture.shape[:2]
-    scale = side / min(height, width)
-    fitted = resize(picture, (max(side, round(width * scale)), max(side, round(height * scale))))
-    top, left = (fitted.shape[0] - side) // 2, (fitted.shape[1] - side) // 2
-    return fitted[top : top + side, left : left + side]
+    short = min(height, width)  # cut first: the long side of a hostile picture has no bound
+    top, left = (height - short) // 2, (width - short) // 2
+    return resize(picture[top : top + short, left : left + short], (side, side))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from filters.extract.image import HASH_REDUCED_SIDE, hash_thumbnail, perceptual_hash
-from pipeline.decode import MAX_PIXELS
+from pipeline.decode import FORMATS, MAX_PIXELS
 from pipeline.pools.item import Picture
 
 FLAT = 2.0  # grey levels of standard deviation; below it the hash is noise
@@ -60,7 +60,7 @@ def look(data: bytes, *, hashed: bool = True) -> Look:
     """
     seen = Look()
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             width, height = picture.size
             seen = Look(EXTENSIONS.get(picture.format or "", "bin"), width, height)
             if not hashed or width * height > MAX_PIXELS:

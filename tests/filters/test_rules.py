@@ -62,3 +62,16 @@ def test_conditions_are_sql_and_drop_wins():
 def test_a_rule_that_makes_no_sense_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (Band(name="r", column="word", keep=1.0), "is no number"),
+        (Condition(name="r", columns=("x",), keep="x - 1"), "expected a comparison"),
+        (Condition(name="r", columns=("word",), drop="word > 5"), "suits its columns"),
+    ],
+)
+def test_a_rule_that_does_not_suit_its_column_is_refused(rule, message):
+    with pytest.raises(ValueError, match=message):
+        votes(rule)

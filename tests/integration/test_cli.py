@@ -37,7 +37,7 @@ def test_every_command_has_help_with_an_example(command):
     ("override", "words"),
     [
         ("rules.0.column=nothing", ["'nothing'", "expected one of", "add the extractor"]),
-        ("concepts.clusters=0", ["concepts.clusters", "got '0'", "greater than or equal to 1"]),
+        ("concepts.clusters=0", ["concepts.clusters", "got 0", "greater than or equal to 1"]),
         ("concepts.clutsers=4", ["concepts.clutsers", "unexpected keyword"]),
         ('cells.batch="many"', ["cells.batch", "'many'", "valid integer"]),
         ("ensemble.keep_above=1.0", ["got 0 of 36 pairs", "loosen the rules"]),

@@ -22,7 +22,7 @@ from pipeline.folder import Folder
 from pipeline.health import status, verify
 from pipeline.pairs import uids_from_bytes
 from pipeline.shards import write_shard
-from pipeline.subset import read_subset
+from pipeline.subset import pairs_of, read_subset
 from tests.toy import build_pool, draw, encoded, huge_png, pair
 from thresher import run
 
@@ -166,10 +166,10 @@ def test_every_kind_of_trouble_costs_its_own_rows_and_the_counts_add_up(load, tm
     cfg = load("ensemble.prior=0.9", shards=folder)
     summary = run(cfg, out=tmp_path / "run", execute=run_local)
     reasons = summary["reasons"]
-    assert summary["pairs_in"] == sum(reasons.values()) == 12 + 8 + 2 + 1 + 1
+    assert summary["pairs_in"] == sum(reasons.values()) == 12 + 8 + 1 + 1 + 1
     expected = {
         "too_many_pixels": 1, "decode_error": 1, "unsafe_name": 1, "missing_image": 1,
-        "repeated_uid": 1, "not_a_tar": 1, "empty_shard": 1, "truncated": 1, "missing_caption": 1,
+        "repeated_uid": 1, "not_a_tar": 1, "empty_shard": 1, "truncated": 1,
     }  # fmt: skip
     assert {r: n for r, n in reasons.items() if r in expected} == expected
 
@@ -182,3 +182,25 @@ def test_a_damaged_table_is_found_by_verify(reference, tmp_path):
     (defect,) = verify(Folder(str(tmp_path / "damaged")))
     assert table.name in defect
     assert "delete it and run again" in defect
+
+
+def test_of_two_pairs_with_one_uid_training_sees_the_one_that_was_kept(load, tmp_path):
+    for shard in range(2):
+        members = []
+        for i in range(8):
+            image = encoded(draw("circle", "red", size=(40 + i, 60 + 20 * shard)))
+            meta = {"uid": f"{i:x}"}
+            members += pair(f"{i}", image=image, caption=f"text {shard} of {i}", meta=meta)
+        write_shard(tmp_path / f"{shard}.tar", members)
+    cfg = load("ensemble.prior=0.9", "concepts.keep=1.0", shards=tmp_path)
+    run(cfg, out=tmp_path / "run", execute=run_local)
+    decisions = pq.read_table(tmp_path / "run" / "subset" / "decisions.parquet")
+    pool = pairs_of(decisions, tuple(sorted(str(p) for p in tmp_path.glob("*.tar"))))
+    assert sorted(pool.captions) == [f"text 0 of {i}" for i in range(8)]
+
+
+def test_verify_misses_a_table_that_is_gone(reference, tmp_path):
+    out, _ = reference
+    shutil.copytree(out, tmp_path / "gone")
+    shutil.rmtree(tmp_path / "gone" / "scores")
+    assert len(list(verify(Folder(str(tmp_path / "gone"))))) == 9

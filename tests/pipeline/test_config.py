@@ -47,7 +47,7 @@ def test_overrides_come_before_validation_and_know_types(tmp_path):
 @pytest.mark.parametrize(
     ("text", "override", "message"),
     [
-        ("[part]\nsiez = 1", (), "part.siez: got '1', unexpected keyword"),
+        ("[part]\nsiez = 1", (), "part.siez: got 1, unexpected keyword"),
         ('[part]\nsize = "1"', (), "part.size: got '1', input should be a valid integer"),
         ("[part]\nsize = 1.5", (), "part.size"),
         ("", ("part.size",), "expected KEY.KEY=VALUE"),

@@ -92,6 +92,12 @@ def test_truncated_pictures_are_decode_errors(kind, share):
     assert found.value.reason is Reason.DECODE_ERROR
 
 
+def test_formats_that_start_other_programs_are_not_decoded():
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    with pytest.raises(DecodeError, match="cannot identify"):
+        decode_rgb(postscript)
+
+
 def test_junk_never_raises_anything_else():
     rng = np.random.default_rng(1)
     good = encoded(draw("circle", "red"))

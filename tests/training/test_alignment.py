@@ -57,3 +57,15 @@ def test_too_small_a_pool_is_refused():
     few = np.ones((5, 4), np.float16)
     with pytest.raises(ValueError, match="got 5 usable pairs, expected at least 6"):
         SMALL.fit(few, few, seed=0)
+
+
+def test_pictures_that_are_all_alike_are_refused():
+    same = np.ones((20, 4), np.float16)
+    with pytest.raises(ValueError, match="all alike"):
+        SMALL.fit(same, same, seed=0)
+
+
+@pytest.mark.parametrize("setting", ["dim", "folds", "epochs", "batch_size"])
+def test_settings_out_of_range_are_refused(setting):
+    with pytest.raises(ValueError, match=f"alignment.{setting}: got 0"):
+        Alignment(**{setting: 0})

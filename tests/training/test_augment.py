@@ -71,3 +71,8 @@ def test_reduce_shrinks_the_short_side_and_never_enlarges():
     assert reduce(_gradient(200, 400), side).shape == (80, 160, 3)
     small = _gradient(30, 50)
     assert reduce(small, side) is small
+
+
+def test_a_line_of_pixels_is_not_made_a_wall():
+    for shape in ((1, 20_000, 3), (20_000, 1, 3)):
+        assert central_crop(np.zeros(shape, np.uint8), 64).shape == (64, 64, 3)

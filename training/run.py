@@ -1,0 +1,60 @@
+"""One TOML file is one whole run: its tree, and what is checked before anything starts."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pipeline.config import STRICT, Curation
+from pipeline.folder import Folder
+from pipeline.shards import list_shards
+from training.alignment import Alignment
+from training.config import Distill, Evaluate, Train
+
+SHIPPED = Path(__file__).parents[1]  # configs/ lies here, in a clone and in a wheel
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run(Curation):
+    """One TOML file: a whole run, in the order of the flow.
+
+    Attributes:
+        alignment: How the alignment score is fitted.
+        train: The pretraining run; without it a run ends with the subset.
+        evaluate: The tasks that judge it.
+        distill: The student; without it there is none.
+    """
+
+    alignment: Alignment = field(default_factory=Alignment)
+    train: Train | None = None
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    distill: Distill | None = None
+    __pydantic_config__ = STRICT
+
+
+def check_request(cfg: Run, folder: Folder) -> None:
+    """Refuse what would only be found out after hours of scoring.
+
+    Raises:
+        ValueError: The run folder cannot be written, or a file that the config names is not there.
+    """
+    if "://" in folder.url or ":/" in folder.url:
+        raise ValueError(
+            f"--out: got {folder.url}, expected a local folder: training cannot write to a store"
+        )
+    folder.check_writable()
+    list_shards([*cfg.data.shards, *cfg.data.heldout])
+    files = [cfg.data.truth, *(p.model for p in (cfg.train, cfg.distill) if p is not None)]
+    for file in files:
+        if file.endswith((".parquet", ".json")) and not Path(file).is_file():
+            raise ValueError(f"config: got {file}, which is no file; correct the path")
+
+
+def shipped_models(cfg: Run) -> Run:
+    """Find model JSONs that are not below the current folder beside the code, with configs/."""
+
+    def find(model: str) -> str:
+        here = not model.endswith(".json") or Path(model).is_file()
+        return model if here or not (SHIPPED / model).is_file() else str(SHIPPED / model)
+
+    train = cfg.train and replace(cfg.train, model=find(cfg.train.model))
+    distill = cfg.distill and replace(cfg.distill, model=find(cfg.distill.model))
+    return replace(cfg, train=train, distill=distill)
