@@ -7,9 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -204,3 +206,48 @@ def test_verify_misses_a_table_that_is_gone(reference, tmp_path):
     shutil.copytree(out, tmp_path / "gone")
     shutil.rmtree(tmp_path / "gone" / "scores")
     assert len(list(verify(Folder(str(tmp_path / "gone"))))) == 9
+
+
+def parent_of(pid):
+    stat = (Path("/proc") / str(pid) / "stat").read_text()
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def our_busy_cells():
+    """Return the ids of cells at work that descend from this process."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            busy = b"ray::Cell.score" in (folder / "cmdline").read_bytes()
+            ancestors, pid = set(), int(folder.name)
+            while busy and pid > 1:
+                pid = parent_of(pid)
+                ancestors.add(pid)
+            if busy and os.getpid() in ancestors:
+                found.append(int(folder.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def test_a_cell_that_is_killed_costs_no_row(reference, load, tmp_path):
+    out, summary = reference
+    killed = []
+
+    def kill_one():
+        while not killed and not stop.wait(0.005):
+            for pid in our_busy_cells()[:1]:
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+
+    stop = threading.Event()
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    try:
+        found = run(load("cells.count=2"), out=tmp_path / "run", execute=run_on_ray("local"))
+    finally:
+        stop.set()
+        killer.join()
+    assert killed, "no cell was at work long enough to be killed"
+    assert found["subset_sha256"] == summary["subset_sha256"]
+    assert list(score_files(tmp_path / "run").values()) == list(score_files(out).values())
