@@ -12,13 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline import health
 from pipeline.config import dump_config, load_config
 from pipeline.executors import Executor, run_local, run_on_ray
 from pipeline.flow import Clock, Curated, curate
 from pipeline.folder import Folder
-from pipeline.health import require_run
-from pipeline.health import status as run_status
-from pipeline.health import verify as run_verify
 from pipeline.pairs import pairs_from_shards, select
 from pipeline.plan import plan as run_plan
 from pipeline.progress import progress_bar
@@ -44,9 +42,11 @@ def run(cfg: Run, *, out: Path, execute: Executor, until: str = "report") -> dic
     folder.write("config.toml", dump_config(cfg).encode())
     more: dict[str, Any] = {}
     if until != "curate" and cfg.train is not None:
+        from training.trials import judge
+
         runs = train_encoders(cfg, cfg.train, curated, out=out, clock=clock, until=until)
         with clock.stage("evaluate"):
-            results = judge_encoders(cfg, runs, out=out)
+            results = judge(cfg.evaluate, runs, cfg.data.heldout, out=out / "eval")
         more = {"runs": {k: str(v.relative_to(out)) for k, v in runs.items()}, "zero_shot": results}
     summary = summarise(folder, curated, data=cfg.data, more=more, clock=clock)
     from pipeline.report import write_report
@@ -80,17 +80,6 @@ def train_encoders(
                 cfg.distill, runs["subset"], shown, out=out / "student", seed=seed, on_step=bar.step
             )
     return runs
-
-
-def judge_encoders(cfg: Run, runs: dict[str, Path], *, out: Path) -> dict[str, dict[str, float]]:
-    """Evaluate every encoder on the held-out pairs, if there are any; name -> task/metric."""
-    if not cfg.data.heldout:
-        return {}
-    from training.trials import judge
-
-    fields = [task.partition(":")[2] for task in cfg.evaluate.tasks if ":" in task]
-    heldout = pairs_from_shards(list_shards(cfg.data.heldout), fields=fields)
-    return judge(cfg.evaluate, runs, heldout, out=out / "eval")
 
 
 app = typer.Typer(
@@ -234,7 +223,7 @@ def status(folder: RunFolder) -> None:
 
     Example: thresher status runs/demo
     """
-    for stage in run_status(Folder(str(folder))):
+    for stage in health.status(Folder(str(folder))):
         print(
             f"{stage.stage}: {stage.shards} shards, {stage.rows} rows, {stage.seconds} cell seconds"
         )
@@ -247,7 +236,7 @@ def verify(folder: RunFolder) -> None:
 
     Example: thresher verify runs/demo
     """
-    defects = list(run_verify(Folder(str(folder))))
+    defects = list(health.verify(Folder(str(folder))))
     for defect in defects:
         print(defect)
     if defects:
@@ -265,7 +254,7 @@ def report(folder: RunFolder) -> None:
     from pipeline.scores import Scores
 
     where = Folder(str(folder))
-    require_run(where)
+    health.require_run(where)
     print(write_report(where, Scores.load((where / "subset").read("scores.json"))))
 
 

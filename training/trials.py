@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.fingerprint import file_digest, fingerprint
-from pipeline.pairs import Pairs, select
+from pipeline.pairs import Pairs, pairs_from_shards, select
+from pipeline.shards import list_shards
 from training.checkpoint import identify
 from training.config import Distill, Evaluate, Train
 from training.distill import distill
@@ -45,9 +46,17 @@ def teach_student(
 
 
 def judge(
-    cfg: Evaluate, runs: Mapping[str, Path], heldout: Pairs, *, out: Path
+    cfg: Evaluate, runs: Mapping[str, Path], shards: Sequence[str], *, out: Path
 ) -> dict[str, Results]:
-    """Evaluate each run's checkpoint on held-out pairs; what was judged before is read back."""
+    """Evaluate each run's checkpoint on held-out shards; what was judged before is read back.
+
+    Returns:
+        Results by the name of the run; empty without held-out shards.
+    """
+    if not shards:
+        return {}
+    fields = [task.partition(":")[2] for task in cfg.tasks if ":" in task]
+    heldout = pairs_from_shards(list_shards(shards), fields=fields)
     return {
         name: _judge(cfg, folder / "checkpoint", heldout, out / name)
         for name, folder in runs.items()
