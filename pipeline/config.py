@@ -38,7 +38,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cells:
-    """How the pixel plane runs; none of it but `threads` and `batch` touches the output.
+    """How the pixel plane runs; `count` and `attempts` never touch the output.
 
     Attributes:
         count: Cells at work; 0 is one per core.
