@@ -1,6 +1,7 @@
 """EfficientNet-Lite0 as a feature extractor in ONNX, from the packaged torch weights.
 
-ONNX Runtime needs 7 to 9 ms a picture on one thread where torch needs 20 (measured, LOG.md).
+ONNX Runtime is several times faster than torch on one thread (figures in LOG.md), and a cell then
+needs no torch.
 """
 
 from functools import partial

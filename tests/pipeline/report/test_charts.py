@@ -67,8 +67,15 @@ def test_lines_leave_out_what_is_not_finite_and_average_what_is_too_much():
 
 @pytest.mark.parametrize("y", [0.0, 5.0])
 def test_a_single_point_is_drawn(y):
-    ElementTree.fromstring(lines({"a": np.array([[0.0, y]])}, labels=LABELS))
-    ElementTree.fromstring(scatter([Dot(1.0, y, y, "one")], labels=LABELS))
+    line = lines({"a": np.array([[0.0, y]])}, labels=LABELS)
+    dots = scatter([Dot(1.0, y, y, "one")], labels=LABELS)
+    for chart in (line, dots):
+        ElementTree.fromstring(chart)
+        assert "nan" not in chart
+        assert "inf" not in chart
+    assert re.search(r'class="line s0" d="M', line)
+    assert dots.count("<title>one") == 1
+    assert dots.count("<circle") >= 2
 
 
 def test_bars_cover_their_share_and_what_is_tiny_is_seen():
