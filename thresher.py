@@ -20,6 +20,7 @@ from pipeline.folder import Folder
 from pipeline.pairs import pairs_from_shards, select
 from pipeline.plan import plan as run_plan
 from pipeline.progress import progress_bar
+from pipeline.schema import parse_reasons
 from pipeline.shards import list_shards
 from pipeline.subset import pairs_of, read_subset
 from pipeline.summary import summarise
@@ -34,12 +35,12 @@ def run(cfg: Run, *, out: Path, execute: Executor, until: str = "report") -> dic
     """Curate, train, evaluate, distill, report; what is done already is not done again."""
     folder, clock = Folder(str(out)), Clock()
     check_request(cfg, folder)
+    folder.write("config.toml", dump_config(cfg).encode())
     with progress_bar("score") as bar:
         curated = curate(
             cfg, run=folder, alignment=cfg.alignment, weights=model_file, execute=execute,
             progress=bar.shards, clock=clock,
         )  # fmt: skip
-    folder.write("config.toml", dump_config(cfg).encode())
     more: dict[str, Any] = {}
     if until != "curate" and cfg.train is not None:
         from training.trials import judge
@@ -225,23 +226,48 @@ def status(folder: RunFolder) -> None:
     """
     for stage in health.status(Folder(str(folder))):
         print(
-            f"{stage.stage}: {stage.shards} shards, {stage.rows} rows, {stage.seconds} cell seconds"
+            f"{stage.stage}: {stage.shards} shards, {stage.rows} rows, {stage.seconds:.1f} cell "
+            "seconds"
         )
-        print("  " + ", ".join(f"{reason} {rows}" for reason, rows in stage.reasons.items()))
+        print("  " + ", ".join(f"{why} {rows}" for why, rows in sorted(stage.reasons.items())))
 
 
 @app.command()
-def verify(folder: RunFolder) -> None:
+def verify(
+    folder: RunFolder,
+    repair: Annotated[
+        bool, typer.Option(help="Have the next run make what is wrong again.")
+    ] = False,
+) -> None:
     """Check digests and row counts of everything a run wrote; exit code 1 if something differs.
 
-    Example: thresher verify runs/demo
+    Example: thresher verify runs/demo --repair
     """
     defects = list(health.verify(Folder(str(folder))))
-    for defect in defects:
+    for defect, _ in defects:
         print(defect)
+    if repair:
+        health.strike(Folder(str(folder)), [record for _, record in defects if record])
     if defects:
         raise typer.Exit(1)
     print("all tables are what the ledger says")
+
+
+@app.command()
+def retry(
+    folder: RunFolder,
+    errors: Annotated[str, typer.Option(help="Reason codes, separated by commas.")],
+    ray: Ray = "local",
+) -> None:
+    """Score shards again that have rows with these errors, and no others; then decide anew.
+
+    Example: thresher retry runs/demo --errors=unreadable,timeout
+    """
+    where = Folder(str(folder))
+    records = health.with_errors(where, parse_reasons(errors))
+    health.strike(where, records)
+    print(f"{len(records)} tables are made again")
+    _run(folder / "config.toml", [], folder, ray, "curate")
 
 
 @app.command()
@@ -254,8 +280,8 @@ def report(folder: RunFolder) -> None:
     from pipeline.scores import Scores
 
     where = Folder(str(folder))
-    health.require_run(where)
-    print(write_report(where, Scores.load((where / "subset").read("scores.json"))))
+    health.store_of(where)
+    print(write_report(where, Scores.load((where / "subset").read("scores.parquet"))))
 
 
 @pool_app.command("build")

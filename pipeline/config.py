@@ -29,32 +29,47 @@ class Data:
         shards: WebDataset tars, folders or globs; local or any fsspec URL.
         heldout: Shards for evaluation, never curated or trained on.
         truth: Parquet with planted trouble (uid, kind, twin); only the final measuring reads it.
+        scores: Folder of score tables and their ledger, for runs that share them; `""` is the run
+            folder.
     """
 
     shards: tuple[str, ...]
     heldout: tuple[str, ...] = ()
     truth: str = ""
+    scores: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cells:
-    """How the pixel plane runs; `count` and `attempts` never touch the output.
+    """How the pixel plane runs; only `threads`, `batch` and the limits can touch the output.
 
     Attributes:
-        count: Cells at work; 0 is one per core.
+        count: Cells at work; 0 is one per accelerator if an extractor wants one, else per core.
+        cpus: CPUs that Ray sets aside for a cell; 0 shares out what there is.
+        gpus: GPUs of a cell, may be a fraction; 0 is one if an extractor wants one and there is.
         threads: Threads of a model inside a cell.
+        decoders: Threads that decode pictures inside a cell.
         batch: Pictures that a model sees at once.
         member_bytes: Largest member of a tar that is read.
         pixels: Largest picture that is decoded.
-        attempts: How often a shard may take its cell down before the run stops.
+        attempts: How often a shard may take its cell down before its samples are searched.
+        timeout: Seconds without a finished batch after which a cell is ended.
+        part_bytes: The last shards are split among cells, into parts of at least so many bytes.
+        spool: Folder for copies of remote shards while they are read; `""` is the system's.
     """
 
     count: Annotated[int, Field(ge=0)] = 0
+    cpus: Annotated[float, Field(ge=0)] = 0.0
+    gpus: Annotated[float, Field(ge=0)] = 0.0
     threads: Annotated[int, Field(ge=1)] = 1
+    decoders: Annotated[int, Field(ge=1)] = 1
     batch: Annotated[int, Field(ge=1)] = 32
     member_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     pixels: Annotated[int, Field(ge=1)] = 100_000_000
     attempts: Annotated[int, Field(ge=1)] = 3
+    timeout: Annotated[float, Field(gt=0)] = 600.0
+    part_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
+    spool: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,8 +9,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from pipeline.samples import Limits
 from pipeline.schema import Reason
-from pipeline.shards import Limits
 
 ORIENTATION = 0x0112  # EXIF tag
 MAX_PIXELS = Limits().pixels
@@ -77,6 +77,15 @@ def decode_picture(
         raise DecodeError(Reason.TOO_MANY_PIXELS, str(error)) from error
     except Exception as error:  # decoders raise anything from OSError to struct.error on junk
         raise DecodeError(Reason.DECODE_ERROR, f"{type(error).__name__}: {error}") from error
+
+
+def picture_bounds(data: bytes) -> tuple[int, int] | None:
+    """Return width and height as the header declares them; None if it cannot be read."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.size
+    except Exception:
+        return None
 
 
 def _decode(data: bytes, image: Image.Image, min_side: int | None, max_pixels: int) -> Picture:

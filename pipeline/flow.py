@@ -10,12 +10,12 @@ from pathlib import Path
 from filters.ensemble import LabelModel
 from pipeline.config import Curation
 from pipeline.decide import HASH, Decisions, decide
-from pipeline.executors import Executor
+from pipeline.executors import Executor, Progress
 from pipeline.folder import Folder
 from pipeline.relate import READS, Relation, relate
-from pipeline.score import Progress, score_shards
+from pipeline.score import score_shards
 from pipeline.scores import Scores
-from pipeline.shards import list_shards
+from pipeline.shards import Shard, find_shards
 from pipeline.subset import write_subset
 from pipeline.votes import Votes, cast_votes, fit_votes
 
@@ -24,6 +24,7 @@ from pipeline.votes import Votes, cast_votes, fit_votes
 class Curated:
     """What `curate` made, for whoever goes on from here."""
 
+    shards: tuple[Shard, ...]
     scores: Scores
     votes: Votes
     model: LabelModel
@@ -58,15 +59,15 @@ def curate(
     """Turn raw shards into a subset; every pixel is read at most once, deciding reads none."""
     relations = (alignment, cfg.consensus)
     check_columns(cfg, relations)
-    shards = list_shards(cfg.data.shards)
+    shards, store = find_shards(cfg.data.shards), Folder(cfg.data.scores or run.url)
     with clock.stage("score"):
         scores = score_shards(
-            shards, cfg.extract, run=run, weights=weights, cells=cfg.cells,
+            shards, cfg.extract, store=store, weights=weights, cells=cfg.cells,
             execute=execute, progress=progress,
         )  # fmt: skip
     with clock.stage("relate"):
         for relation in relations:
-            scores = relate(scores, relation, run=run, seed=cfg.seed)
+            scores = relate(scores, relation, shards=shards, store=store, seed=cfg.seed)
     with clock.stage("vote"):
         votes = cast_votes(scores, cfg.rules)
     with clock.stage("ensemble"):
@@ -77,11 +78,11 @@ def curate(
         )
     with clock.stage("subset"):
         digest = write_subset(run / "subset", decisions)
-        (run / "subset").write("scores.json", scores.dump())
+        (run / "subset").write("scores.parquet", scores.dump())
         (run / "subset").write("label_model.json", model.to_json().encode())
         rules = [asdict(rule) for rule in votes.rules]
         (run / "subset").write("rules.json", json.dumps(rules, indent=2).encode())
-    return Curated(scores, votes, model, decisions, digest)
+    return Curated(tuple(shards), scores, votes, model, decisions, digest)
 
 
 def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:

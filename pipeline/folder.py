@@ -1,9 +1,12 @@
 """A run folder on any fsspec filesystem: read, list, and publish whole files or nothing."""
 
+import contextlib
 import posixpath
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import fsspec
 
@@ -62,6 +65,20 @@ class Folder:
             if fs.exists(temporary):
                 fs.rm_file(temporary)
 
+    @contextlib.contextmanager
+    def open_write(self, name: str) -> Iterator[BinaryIO]:
+        """Provisional."""
+        fs, root = self._fs()
+        temporary = posixpath.join(root, f".{name}.{uuid.uuid4().hex}.tmp")
+        try:
+            fs.makedirs(root, exist_ok=True)
+            with fs.open(temporary, "wb") as stream:
+                yield stream
+            fs.mv(temporary, posixpath.join(root, name))
+        finally:
+            if fs.exists(temporary):
+                fs.rm_file(temporary)
+
     def check_writable(self) -> None:
         """Create the folder and prove that it takes files.
 
@@ -75,6 +92,43 @@ class Folder:
             fs.rm_file(posixpath.join(root, probe))
         except (OSError, ValueError) as error:
             raise self._refused(error) from error
+
+    @property
+    def is_local(self) -> bool:
+        """Whether files here can be appended to and renamed."""
+        return "file" in self._fs()[0].protocol
+
+    def open_append(self, name: str) -> BinaryIO:
+        """Open a local file to append to; the folder is made if need be."""
+        fs, root = self._fs()
+        try:
+            fs.makedirs(root, exist_ok=True)
+            return Path(root, name).open("ab")
+        except PermissionError as error:
+            raise self._refused(error) from error
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file to read from."""
+        fs, root = self._fs()
+        return fs.open(posixpath.join(root, name), "rb")
+
+    def remove_all(self) -> None:
+        """Delete the folder with all that is in it; one that is not there is left at that."""
+        fs, root = self._fs()
+        with contextlib.suppress(FileNotFoundError):
+            fs.rm(root, recursive=True)
+
+    def rename(self, name: str, new: str) -> None:
+        """Give a file another name; one that is not there any more is left at that."""
+        fs, root = self._fs()
+        with contextlib.suppress(FileNotFoundError):
+            fs.mv(posixpath.join(root, name), posixpath.join(root, new))
+
+    def remove(self, name: str) -> None:
+        """Delete a file; one that is not there any more is left at that."""
+        fs, root = self._fs()
+        with contextlib.suppress(FileNotFoundError):
+            fs.rm_file(posixpath.join(root, name))
 
     def _fs(self) -> tuple[Any, str]:
         return fsspec.core.url_to_fs(self.url)

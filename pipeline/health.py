@@ -1,26 +1,38 @@
 """What a run folder holds, and whether it is what the ledger says."""
 
 import hashlib
+import io
 import json
+import tomllib
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.folder import Folder
-from pipeline.ledger import Ledger
-from pipeline.tables import read
+from pipeline.ledger import Ledger, Record
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StageStatus:
-    """One pass of a run."""
+    """One stage of a run."""
 
     stage: str
-    shards: int
-    rows: int
-    reasons: dict[str, int]
-    seconds: float
-    output_bytes: int
+    shards: int = 0
+    rows: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    output_bytes: int = 0
+
+    def add(self, record: Record) -> None:
+        """Count a record."""
+        self.shards += 1
+        self.rows += record.rows
+        self.reasons.update(record.reasons)
+        self.seconds += sum(record.seconds.values())
+        self.output_bytes += record.output_bytes
 
 
 def status(run: Folder) -> list[StageStatus]:
@@ -29,47 +41,26 @@ def status(run: Folder) -> list[StageStatus]:
     Raises:
         ValueError: This is no run folder.
     """
-    require_run(run)
-    records = Ledger(run).all()
-    found = []
-    for stage in sorted({record.stage for record in records}):
-        mine = [record for record in records if record.stage == stage]
-        reasons = Counter[str]()
-        for record in mine:
-            reasons.update(record.reasons)
-        found.append(
-            StageStatus(
-                stage=stage,
-                shards=len(mine),
-                rows=sum(r.rows for r in mine),
-                reasons=dict(sorted(reasons.items())),
-                seconds=round(sum(sum(r.seconds.values()) for r in mine), 1),
-                output_bytes=sum(r.output_bytes for r in mine),
-            )
-        )
-    return found
+    found: dict[str, StageStatus] = {}
+    for record in Ledger(store_of(run)).records():
+        found.setdefault(record.stage, StageStatus(record.stage)).add(record)
+    return list(found.values())
 
 
-def verify(run: Folder) -> Iterator[str]:
-    """Yield one line per defect: tables whose bytes or rows differ from the ledger, a wrong subset.
+def verify(run: Folder) -> Iterator[tuple[str, Record | None]]:
+    """Yield a line per defect, and the record that is wrong if it is one of the ledger's.
+
+    Checked are bytes, rows and sums of every table, and the subset.
 
     Raises:
         ValueError: This is no run folder.
     """
-    require_run(run)
-    for record in Ledger(run, deleted=True).all():
-        folder = run / "scores" / record.stage
-        url = folder.path(record.name)
-        if not folder.exists(record.name):
-            yield f"{url}: got no file, expected {record.rows} rows; run again"
-            continue
-        data = folder.read(record.name)
-        if (digest := hashlib.sha256(data).hexdigest()) != record.sha256:
-            yield f"{url}: got sha256 {digest}, expected {record.sha256}; delete it and run again"
-        elif (rows := len(read(url, ["uid"]))) != record.rows:
-            yield f"{url}: got {rows} rows, expected {record.rows}; delete it and run again"
-        elif (total := sum(record.reasons.values())) != record.rows:
-            yield f"{url}: got {total} rows by reason, expected {record.rows}; report this as a bug"
+    store = store_of(run)
+    for record in Ledger(store).records():
+        folder = store / "scores" / record.stage
+        if defect := _defect(folder, record):
+            url = folder.path(record.name)
+            yield f"{url}: {defect}; `thresher verify --repair`, then run again", record
     if run.exists("summary.json"):
         summary = json.loads(run.read("summary.json"))
         subset = run / "subset"
@@ -77,19 +68,49 @@ def verify(run: Folder) -> Iterator[str]:
         digest = hashlib.sha256(data).hexdigest()
         if digest != summary["subset_sha256"]:
             expected = summary["subset_sha256"]
-            yield f"subset.npy: got sha256 {digest}, expected {expected}; run `thresher curate`"
+            yield f"subset.npy: got sha256 {digest}, expected {expected}; thresher curate", None
         if summary["pairs_in"] != sum(summary["reasons"].values()):
-            yield f"summary.json: got {summary['pairs_in']} pairs, expected the sum of reasons"
+            yield f"summary.json: got {summary['pairs_in']} pairs, expected the reasons' sum", None
 
 
-def require_run(run: Folder) -> None:
-    """Refuse a folder that is not a run's.
+def _defect(folder: Folder, record: Record) -> str:
+    try:
+        data = folder.read(record.name)
+        rows = pq.read_metadata(io.BytesIO(data)).num_rows
+    except FileNotFoundError:
+        return f"got no file, expected {record.rows} rows"
+    except (OSError, pa.ArrowInvalid) as error:
+        return f"got a file that cannot be read, expected Parquet ({error})"
+    if (digest := hashlib.sha256(data).hexdigest()) != record.sha256:
+        return f"got sha256 {digest}, expected {record.sha256}"
+    if not rows == record.rows == sum(record.reasons.values()):
+        return f"got {rows} rows, expected {record.rows} and as many by reason"
+    return ""
+
+
+def with_errors(run: Folder, errors: Sequence[str]) -> list[Record]:
+    """Return the records of shards that have rows with one of these reason codes."""
+    wanted = set(errors)
+    return [r for r in Ledger(store_of(run)).records() if wanted & set(r.reasons)]
+
+
+def strike(run: Folder, records: Sequence[Record]) -> None:
+    """Send shards back, so that the next run does them again."""
+    Ledger(store_of(run)).strike(records)
+
+
+def store_of(run: Folder) -> Folder:
+    """Return where a run's score tables and ledger are: in it, or where its config says.
 
     Raises:
-        ValueError: It has no config.toml.
+        ValueError: This is no run folder; it has neither config.toml nor ledger.
     """
-    if not run.exists("config.toml") and not (run / "ledger").names():
-        raise ValueError(
-            f"run: got {run.url}, expected the folder of a run (it has a config.toml or a ledger); "
-            "give the folder that --out named"
-        )
+    if run.exists("config.toml"):
+        config = tomllib.loads(run.read("config.toml").decode())
+        return Folder(config.get("data", {}).get("scores") or run.url)
+    if (run / "ledger").names():
+        return run
+    raise ValueError(
+        f"run: got {run.url}, expected the folder of a run (it has a config.toml or a ledger); "
+        "give the folder that --out named"
+    )

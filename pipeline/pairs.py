@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.samples import read_shard
 from pipeline.schema import UID_DTYPE, Reason
-from pipeline.shards import read_range, read_shard
+from pipeline.shards import read_range
 
 
 @dataclass(frozen=True, slots=True)

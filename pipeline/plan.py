@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pipeline.config import Curation
 from pipeline.folder import Folder
-from pipeline.ledger import Ledger, shard_identities
+from pipeline.ledger import Ledger
 from pipeline.score import plan_passes
-from pipeline.shards import list_shards
+from pipeline.shards import find_shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +32,26 @@ class Planned:
 
 def plan(cfg: Curation, *, run: Folder, weights: Callable[[str], Path]) -> list[Planned]:
     """Return the passes over pixels that are still to be made; runs nothing, opens no shard."""
-    shards = list_shards(cfg.data.shards)
-    ledger, identities = Ledger(run), shard_identities(shards)
+    store = Folder(cfg.data.scores or run.url)
+    shards, ledger = find_shards(cfg.data.shards), Ledger(store)
     rate = _seconds_per_byte(ledger)
-    passes, _ = plan_passes(shards, cfg.extract, run, weights, cfg.cells, ledger, identities)
+    passes, _ = plan_passes(
+        shards, cfg.extract, store=store, weights=weights, cells=cfg.cells, ledger=ledger
+    )
     found = []
     for todo in passes:
-        size = sum(identities[lease.shard].size for lease in todo.leases)
-        kinds = tuple(e.kind for e in todo.plan.extractors)
+        size = sum(shard.size for shard in todo.job.shards)
+        kinds = tuple(e.kind for e in todo.job.plan.extractors)
         expected = None if rate is None else round(rate * size, 1)
-        found.append(Planned(todo.stage, kinds, len(todo.leases), size, expected))
+        found.append(Planned(todo.job.plan.stage, kinds, len(todo.job.shards), size, expected))
     return found
 
 
 def _seconds_per_byte(ledger: Ledger) -> float | None:
     """Busy seconds per input byte of the passes this run has made."""
-    records = [r for r in ledger.all() if r.input_bytes]
-    if not records:
-        return None
-    return sum(sum(r.seconds.values()) for r in records) / sum(r.input_bytes for r in records)
+    seconds = size = 0.0
+    for record in ledger.records():
+        if record.input_bytes:
+            seconds += sum(record.seconds.values())
+            size += record.input_bytes
+    return seconds / size if size else None

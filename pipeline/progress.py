@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipeline.coordinator import Snapshot
+
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -16,10 +18,18 @@ class Bar:
     progress: Progress
     task: Any
 
-    def shards(self, done: int, of: int, reasons: Mapping[str, int]) -> None:
-        """Show how many shards are scored, and the rows by reason so far."""
-        note = " ".join(f"{reason} {rows}" for reason, rows in sorted(reasons.items()))
-        self.progress.update(self.task, completed=done, total=of, note=note)
+    def shards(self, seen: Snapshot) -> None:
+        """Show how many shards are scored, rows by reason, and what keeps the cells busy."""
+        elapsed = max(self.progress.tasks[self.task].elapsed or 0.0, 1e-9)
+        busy = {step: s / elapsed / max(seen.cells, 1) for step, s in seen.seconds.items()}
+        note = " ".join(
+            (
+                f"{seen.rows / elapsed:.0f} rows/s,",
+                *(f"{reason} {rows}" for reason, rows in sorted(seen.reasons.items())),
+                *(f"| {step} {share:.0%}" for step, share in sorted(busy.items())),
+            )
+        )
+        self.progress.update(self.task, completed=seen.done, total=seen.total, note=note)
 
     def step(self, record: Mapping[str, Any]) -> None:
         """Show a training step; `record` has `step`, `steps`, `loss` and `samples_per_s`."""

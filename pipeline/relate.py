@@ -2,6 +2,8 @@
 
 import hashlib
 import time
+import uuid
+from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -11,10 +13,10 @@ from numpy.typing import NDArray
 from filters.extract import Column
 from pipeline.fingerprint import fingerprint
 from pipeline.folder import Folder
-from pipeline.ledger import Ledger, Record, shard_identities
+from pipeline.ledger import Ledger, Record, Writer, table_name
 from pipeline.schema import BASE_SCHEMA, Reason
-from pipeline.score import sidecars_of
-from pipeline.scores import Scores
+from pipeline.scores import Scores, locate
+from pipeline.shards import Shard
 from pipeline.tables import encode, score_schema, to_array
 
 READS = ("image_embedding", "text_embedding")
@@ -33,7 +35,9 @@ class Relation(Protocol):
         ...
 
 
-def relate(scores: Scores, relation: Relation, *, run: Folder, seed: int) -> Scores:
+def relate(
+    scores: Scores, relation: Relation, *, shards: Sequence[Shard], store: Folder, seed: int
+) -> Scores:
     """Add the relation's column, unless an extractor has written one of that name (CLIP does).
 
     Pairs are handed over sorted by uid, so that nothing depends on how they are sharded.
@@ -44,17 +48,19 @@ def relate(scores: Scores, relation: Relation, *, run: Folder, seed: int) -> Sco
     writer = fingerprint(
         column.name, settings=relation, version=relation.version, seed=seed, of=scores.digest(READS)
     )
-    ledger, identities = Ledger(run), shard_identities(scores.shards)
-    ids = [identities[shard].id for shard in scores.shards]
-    writers = {writer: [column.name]}
-    if not all(sidecars_of(ledger.of(i), writers, run) for i in ids):
+    writes, stage = {writer: [column.name]}, f"{column.name}-{writer}"
+    if any(True for _ in locate(shards, writes, Ledger(store)).lacking()):
         start = time.perf_counter()
         parts = _fit(scores, relation, seed)
         seconds = {column.name: round((time.perf_counter() - start) / len(parts), 4)}
-        for shard, values in enumerate(parts):
-            table = _table(scores, shard, values, column)
-            ledger.add(_publish(table, run, ids[shard], column.name, writer, seconds))
-    return scores.plus([sidecars_of(ledger.of(i), writers, run)[0] for i in ids])
+        ledger = Ledger(store)
+        ledger.declare(stage, writes)
+        with Writer(store, f"{column.name}-{uuid.uuid4().hex}") as journal:
+            for shard, values in enumerate(parts):
+                table = _table(scores, shard, values, column)
+                journal.add(_publish(table, store, shards[shard].id, stage, seconds, ledger.newest))
+    (source,) = locate(shards, writes, Ledger(store)).scores(store).sources
+    return scores.plus(source)
 
 
 def _fit(scores: Scores, relation: Relation, seed: int) -> list[NDArray[np.float32]]:
@@ -84,20 +90,18 @@ def _table(scores: Scores, shard: int, values: NDArray[np.float32], column: Colu
 
 
 def _publish(
-    table: pa.Table, run: Folder, shard: str, name: str, writer: str, seconds: dict[str, float]
+    table: pa.Table, store: Folder, shard: str, stage: str, seconds: dict[str, float], newest: float
 ) -> Record:
     data, status = encode(table), table.column("status").to_pylist()
-    stage = f"{name}-{writer}"
-    (run / "scores" / stage).write(f"{shard}.parquet", data)
+    (store / "scores" / stage).write(table_name(shard), data)
     return Record(
         shard=shard,
         stage=stage,
-        name=f"{shard}.parquet",
-        writes={writer: [name]},
         rows=len(status),
         reasons={reason: status.count(reason) for reason in sorted(set(status))},
         sha256=hashlib.sha256(data).hexdigest(),
         output_bytes=len(data),
         input_bytes=0,
         seconds=seconds,
+        at=max(time.time(), newest),
     )

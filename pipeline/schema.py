@@ -33,12 +33,29 @@ class Reason(StrEnum):
     TOO_MANY_PIXELS = "too_many_pixels"  # by the picture's own header, before decoding
     DECODE_ERROR = "decode_error"
     EXTRACT_ERROR = "extract_error"  # an extractor raised on this very sample
+    CELL_DIED = "cell_died"  # it took its cell down, alone and again and again
+    TIMEOUT = "timeout"  # its cell stood still on it, alone and again and again
+    UNREADABLE = "unreadable"  # the whole shard cannot be fetched; one row stands for it
 
     REPEATED_UID = "repeated_uid"  # an earlier row of the pool has the same uid
     VETO = "veto"  # a rule with a veto voted drop
     LOW_P_KEEP = "low_p_keep"  # the ensemble's p(keep) is below the cut
     DUPLICATE = "duplicate"  # copy of another pair, or nearly
     QUOTA = "quota"  # its concept cluster has filled its share
+
+
+def parse_reasons(text: str) -> list[str]:
+    """Read reason codes separated by commas.
+
+    Raises:
+        ValueError: One of them is none.
+    """
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    known = [str(reason) for reason in Reason if reason is not Reason.OK]
+    for reason in found:
+        if reason not in known:
+            raise ValueError(f"errors: got {reason!r}, expected some of {', '.join(known)}")
+    return found
 
 
 # The columns every score table begins with; an extractor's own columns follow (filters/extract).

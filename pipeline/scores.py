@@ -1,31 +1,41 @@
-"""The score columns of a pool, shard by shard, joined over the passes that wrote them."""
+"""The score columns of a pool, shard by shard, joined over the stages that wrote them."""
 
+import hashlib
+import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.folder import Folder
+from pipeline.ledger import Ledger, Writes, table_name
 from pipeline.schema import BASE_SCHEMA, Reason
-from pipeline.tables import embedding, read
+from pipeline.shards import Shard
+from pipeline.tables import embedding, encode, read
 
 
 @dataclass(frozen=True, slots=True)
-class Sidecar:
-    """One score table of one shard.
+class Source:
+    """A folder of score tables, one for each shard that has what it holds.
 
     Attributes:
-        url: Where it is.
+        folder: URL.
         columns: The columns it adds to the base ones.
-        sha256: Digest of its bytes.
+        digest_S32: uint8 [S, 32], SHA-256 of the shards' tables; zeros where a shard has none here.
     """
 
-    url: str
+    folder: str
     columns: tuple[str, ...]
-    sha256: str
+    digest_S32: NDArray[np.uint8]
+
+    def has(self, shard: int) -> bool:
+        """Tell whether it holds something of a shard."""
+        return bool(self.digest_S32[shard].any())
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +44,13 @@ class Scores:
 
     Attributes:
         shards: S shard URLs, sorted.
-        sidecars: Of each shard, one table per pass; rows are aligned over them.
+        ids: Their identities, which name their tables.
+        sources: Where the columns are; rows of a shard are aligned over them.
     """
 
     shards: tuple[str, ...]
-    sidecars: tuple[tuple[Sidecar, ...], ...]
+    ids: tuple[str, ...]
+    sources: tuple[Source, ...]
 
     def __len__(self) -> int:
         """Return the number of shards."""
@@ -47,21 +59,23 @@ class Scores:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the score columns."""
-        return tuple(c for sidecar in self.sidecars[0] for c in sidecar.columns)
+        return tuple(dict.fromkeys(c for source in self.sources for c in source.columns))
 
-    def digest(self, columns: Sequence[str]) -> list[str]:
-        """Digests of the tables that hold these columns, in shard order: what a stage reads."""
-        return [
-            sidecar.sha256
-            for sidecars in self.sidecars
-            for sidecar in sidecars
-            if set(columns) & set(sidecar.columns)
-        ]
+    def digest(self, columns: Sequence[str]) -> str:
+        """Digest of the tables that hold these columns: what a stage reads."""
+        digests = [s.digest_S32 for s in self.sources if set(columns) & set(s.columns)]
+        return hashlib.sha256(b"".join(d.tobytes() for d in digests)).hexdigest()
 
-    def plus(self, added: Sequence[Sidecar]) -> "Scores":
+    def plus(self, source: Source) -> "Scores":
         """Return these scores with one more table per shard."""
-        joined = zip(self.sidecars, added, strict=True)
-        return replace(self, sidecars=tuple((*have, new) for have, new in joined))
+        return replace(self, sources=(*self.sources, source))
+
+    def tables(self, shard: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield URL and columns of a shard's tables."""
+        for source in self.sources:
+            if source.has(shard):
+                url = Folder(source.folder).path(table_name(self.ids[shard]))
+                yield url, source.columns
 
     def read(self, shard: int, columns: Sequence[str]) -> pa.Table:
         """Read columns of one shard, all rows; `status` is the first reason that a pass found.
@@ -71,9 +85,9 @@ class Scores:
         """
         tables: dict[str, pa.ChunkedArray] = {}
         fields: dict[str, pa.Field] = {}
-        for sidecar in self.sidecars[shard]:
-            wanted = [c for c in columns if c in sidecar.columns or c in BASE_SCHEMA.names]
-            table = read(sidecar.url, wanted)
+        for url, held in self.tables(shard):
+            wanted = [c for c in columns if c in held or c in BASE_SCHEMA.names]
+            table = read(url, wanted)
             for field in table.schema:
                 fields[field.name] = field
                 new = table.column(field.name)
@@ -107,15 +121,90 @@ class Scores:
         return np.concatenate(parts)
 
     def dump(self) -> bytes:
-        """Write down where the columns are, as JSON."""
-        return json.dumps(asdict(self), indent=1).encode()
+        """Write down where the columns are, as Parquet."""
+        digests = [_binary(source.digest_S32) for source in self.sources]
+        about = [{"folder": s.folder, "columns": s.columns} for s in self.sources]
+        names = ["shard", "id", *(f"sha256_{i}" for i in range(len(digests)))]
+        arrays = [pa.array(self.shards), pa.array(self.ids), *digests]
+        table = pa.table(arrays, names=names)
+        return encode(table.replace_schema_metadata({"sources": json.dumps(about)}))
 
     @classmethod
     def load(cls, data: bytes) -> "Scores":
-        """Read what `dump` wrote; opens no table."""
-        document = json.loads(data)
-        sidecars = tuple(
-            tuple(Sidecar(s["url"], tuple(s["columns"]), s["sha256"]) for s in of_shard)
-            for of_shard in document["sidecars"]
+        """Read what `dump` wrote; opens no score table."""
+        table = pq.read_table(io.BytesIO(data))
+        about = json.loads((table.schema.metadata or {})[b"sources"])
+        sources = tuple(
+            Source(a["folder"], tuple(a["columns"]), _bytes(table.column(f"sha256_{i}")))
+            for i, a in enumerate(about)
         )
-        return cls(tuple(document["shards"]), sidecars)
+        shards, ids = (tuple(table.column(c).to_pylist()) for c in ("shard", "id"))
+        return cls(shards, ids, sources)
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Which stage holds what of which shard.
+
+    Attributes:
+        shards: S shards.
+        writes: Columns by fingerprint of what writes them, W of them.
+        stages: Stage names.
+        stage_SW: int16, index into `stages`; -1 where nothing was written yet.
+        digest_KS32: uint8, SHA-256 of each stage's table of each shard.
+    """
+
+    shards: Sequence[Shard]
+    writes: Writes
+    stages: tuple[str, ...]
+    stage_SW: NDArray[np.int16]
+    digest_KS32: NDArray[np.uint8]
+
+    def lacking(self) -> Iterator[tuple[tuple[int, ...], NDArray[np.bool_]]]:
+        """Yield what some shards lack, and which shards those are, bool [S]."""
+        lacks_SW = self.stage_SW < 0
+        for pattern in np.unique(lacks_SW, axis=0)[::-1]:
+            if pattern.any():
+                yield tuple(np.flatnonzero(pattern).tolist()), (lacks_SW == pattern).all(axis=1)
+
+    def scores(self, store: Folder) -> Scores:
+        """Return the columns' places; every shard has to have every column."""
+        assert (self.stage_SW >= 0).all(), "every shard was scored"
+        columns, sources = list(self.writes.values()), []
+        for k, stage in enumerate(self.stages):
+            held_SW = self.stage_SW == k
+            for pattern in np.unique(held_SW, axis=0)[::-1]:
+                if pattern.any():
+                    which = (held_SW == pattern).all(axis=1)
+                    names = tuple(c for w in np.flatnonzero(pattern) for c in columns[w])
+                    digests = np.where(which[:, None], self.digest_KS32[k], 0).astype(np.uint8)
+                    sources.append(Source((store / "scores" / stage).url, names, digests))
+        urls, ids = tuple(s.url for s in self.shards), tuple(s.id for s in self.shards)
+        return Scores(urls, ids, tuple(sources))
+
+
+def locate(shards: Sequence[Shard], writes: Writes, ledger: Ledger) -> Located:
+    """Look up where the ledger has what of the shards, each column in one stage only."""
+    stages = tuple(s for s in sorted(ledger.stages) if set(ledger.stages[s]) & set(writes))
+    ids = pa.array([shard.id for shard in shards], pa.string())
+    stage_SW = np.full((len(shards), len(writes)), -1, np.int16)
+    digest_KS32 = np.zeros((len(stages), len(shards), 32), np.uint8)
+    for k, stage in enumerate(stages):
+        records = ledger.of_stage(stage)
+        at = pc.index_in(ids, value_set=records.column("shard").combine_chunks())
+        done_S = at.is_valid().to_numpy(zero_copy_only=False)
+        digest_KS32[k] = _bytes(records.column("sha256").take(at))
+        for w, fingerprint in enumerate(writes):
+            if fingerprint in ledger.stages[stage]:
+                stage_SW[done_S & (stage_SW[:, w] < 0), w] = k
+    return Located(shards, writes, stages, stage_SW, digest_KS32)
+
+
+def _binary(digest_S32: NDArray[np.uint8]) -> pa.Array:
+    data = pa.py_buffer(np.ascontiguousarray(digest_S32).tobytes())
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(digest_S32), [None, data])
+
+
+def _bytes(digests: pa.ChunkedArray) -> NDArray[np.uint8]:
+    data = b"".join(digests.fill_null(bytes(32)).to_pylist())
+    return np.frombuffer(data, np.uint8).reshape(len(digests), 32)

@@ -11,7 +11,6 @@ from pipeline.config import Data
 from pipeline.flow import Clock, Curated
 from pipeline.folder import Folder
 from pipeline.health import status
-from pipeline.ledger import shard_identities
 from pipeline.planted import CLEAN, SWAPPED, alignment_auc, found_by_kind
 from pipeline.schema import Reason
 
@@ -32,9 +31,8 @@ def summarise(
     reasons = curated.decisions.reasons
     rows = curated.decisions.table.num_rows
     assert sum(reasons.values()) == rows, "every row has exactly one reason"
-    sizes = [identity.size for identity in shard_identities(curated.scores.shards).values()]
     tables = Counter[str]()
-    for stage in status(run):
+    for stage in status(Folder(data.scores or run.url)):
         tables[stage.stage.rsplit("-", 1)[0]] += stage.output_bytes
     before = json.loads(run.read("summary.json") if run.exists("summary.json") else b"{}")
     before = before.get("seconds", {})
@@ -43,7 +41,10 @@ def summarise(
         "pairs_kept": reasons.get(str(Reason.OK), 0),
         "reasons": reasons,
         "seconds": {stage: max(s, before.get(stage, 0.0)) for stage, s in clock.seconds.items()},
-        "bytes": {"shards": sum(sizes), **{f"{stage} tables": n for stage, n in tables.items()}},
+        "bytes": {
+            "shards": sum(shard.size for shard in curated.shards),
+            **{f"{stage} tables": n for stage, n in tables.items()},
+        },
         "subset_sha256": curated.subset_sha256,
         **more,
         **(_planted(curated, data.truth) if data.truth else {}),

@@ -58,12 +58,17 @@ def to_array(values: Any, field: pa.Field, *, valid_N: NDArray[np.bool_]) -> pa.
     return dense.take(pa.array(np.where(valid_N, index, 0), mask=~valid_N))
 
 
+def parquet_writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    """Return a writer whose bytes depend on tables and row groups alone."""
+    dictionary = [f.name for f in schema if not pa.types.is_fixed_size_binary(f.type)]
+    return pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=dictionary)
+
+
 def encode(table: pa.Table) -> bytes:
     """Write Parquet into memory; the bytes depend on the table alone."""
     sink = io.BytesIO()
-    binary = [f.name for f in table.schema if pa.types.is_fixed_size_binary(f.type)]
-    dictionary = [name for name in table.column_names if name not in binary]
-    pq.write_table(table, sink, compression="zstd", use_dictionary=dictionary)
+    with parquet_writer(sink, table.schema) as writer:
+        writer.write_table(table)
     return sink.getvalue()
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import fsspec
 
 from pipeline.pools.item import Collection, Item, Picture
+from pipeline.samples import read_shard
 from pipeline.schema import Reason
-from pipeline.shards import list_shards, read_shard
+from pipeline.shards import list_shards
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from pipeline.pools.entry import Entry
 from pipeline.pools.looks import THREADS, look
-from pipeline.shards import uid_hex, write_shard
+from pipeline.samples import uid_hex
+from pipeline.shards import write_shard
 
 TRUTH_SCHEMA = pa.schema(
     [

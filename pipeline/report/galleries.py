@@ -12,9 +12,9 @@ from filters.rules import DROP
 from pipeline.report.picks import Pick
 from pipeline.report.text import decimal, figure, plain
 from pipeline.report.thumbnails import Thumbnail
+from pipeline.samples import uid_hex
 from pipeline.schema import Reason
 from pipeline.scores import Scores
-from pipeline.shards import uid_hex
 
 FACT_CHARS = 60
 

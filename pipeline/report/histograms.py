@@ -66,10 +66,10 @@ def distributions(
 def _numeric_fields(scores: Scores) -> list[pa.Field]:
     """Return the columns that count or measure; uint64 holds hashes, which do neither."""
     fields = []
-    for sidecar in scores.sidecars[0]:
-        with fsspec.open(sidecar.url, "rb") as stream:
+    for url, columns in scores.tables(0):
+        with fsspec.open(url, "rb") as stream:
             schema = pq.read_schema(stream)
-        fields += [schema.field(name) for name in sidecar.columns]
+        fields += [schema.field(name) for name in columns]
     return [f for f in fields if f.type in (pa.int32(), pa.float32())]
 
 

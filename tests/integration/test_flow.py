@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-import pipeline.cells
+import pipeline.cells.decoding
+import pipeline.cells.worker
 from filters.extract.ocr import TextInImage
 from pipeline.executors import run_local, run_on_ray
 from pipeline.folder import Folder
-from pipeline.health import status, verify
+from pipeline.health import status, strike, verify
 from pipeline.pairs import uids_from_bytes
 from pipeline.shards import write_shard
 from pipeline.subset import pairs_of, read_subset
@@ -80,8 +81,8 @@ def test_plain_numpy_reads_the_subset(reference):
 def test_a_finished_run_opens_no_shard(reference, load, monkeypatch, tmp_path):
     out, summary = reference
     shutil.copytree(out, tmp_path / "again")
-    monkeypatch.setattr(pipeline.cells, "read_shard", no_pixels)
-    monkeypatch.setattr(pipeline.cells, "decode_picture", no_pixels)
+    monkeypatch.setattr(pipeline.cells.worker, "open_shard", no_pixels)
+    monkeypatch.setattr(pipeline.cells.decoding, "decode_picture", no_pixels)
     again = run(load(), out=tmp_path / "again", execute=run_local)
     assert again["subset_sha256"] == summary["subset_sha256"]
 
@@ -89,7 +90,7 @@ def test_a_finished_run_opens_no_shard(reference, load, monkeypatch, tmp_path):
 def test_a_changed_threshold_reads_no_pixel(reference, load, monkeypatch, tmp_path):
     out, summary = reference
     shutil.copytree(out, tmp_path / "again")
-    monkeypatch.setattr(pipeline.cells, "read_shard", no_pixels)
+    monkeypatch.setattr(pipeline.cells.worker, "open_shard", no_pixels)
     cfg = load("rules.words.keep=99.0")
     again = run(cfg, out=tmp_path / "again", execute=run_local)
     assert again["subset_sha256"] != summary["subset_sha256"]
@@ -176,14 +177,18 @@ def test_every_kind_of_trouble_costs_its_own_rows_and_the_counts_add_up(load, tm
     assert {r: n for r, n in reasons.items() if r in expected} == expected
 
 
-def test_a_damaged_table_is_found_by_verify(reference, tmp_path):
+def test_a_damaged_table_is_found_and_repaired(reference, load, tmp_path):
     out, _ = reference
     shutil.copytree(out, tmp_path / "damaged")
     table = next((tmp_path / "damaged" / "scores").rglob("*.parquet"))
     table.write_bytes(table.read_bytes()[:-1] + b"\0")
-    (defect,) = verify(Folder(str(tmp_path / "damaged")))
+    folder = Folder(str(tmp_path / "damaged"))
+    ((defect, record),) = verify(folder)
     assert table.name in defect
-    assert "delete it and run again" in defect
+    strike(folder, [record])
+    run(load(), out=tmp_path / "damaged", execute=run_local)
+    assert list(verify(folder)) == []
+    assert score_files(tmp_path / "damaged") == score_files(out)
 
 
 def test_of_two_pairs_with_one_uid_training_sees_the_one_that_was_kept(load, tmp_path):
@@ -218,7 +223,7 @@ def our_busy_cells():
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            busy = b"ray::Cell.score" in (folder / "cmdline").read_bytes()
+            busy = b"ray::CellActor.run" in (folder / "cmdline").read_bytes()
             ancestors, pid = set(), int(folder.name)
             while busy and pid > 1:
                 pid = parent_of(pid)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.pairs import pairs_from_shards, select, uids_from_bytes
+from pipeline.samples import Limits, read_shard, uid_from
 from pipeline.schema import Reason
-from pipeline.shards import Limits, list_shards, read_range, read_shard, uid_from, write_shard
+from pipeline.shards import list_shards, read_range, write_shard
 from tests.toy import draw, encoded, pair
 
 GOOD = pair("good", meta={"uid": "ff"})

@@ -8,8 +8,9 @@ import pytest
 from pipeline.decode import DecodeError, decode_rgb
 from pipeline.pools.build import build_pool
 from pipeline.pools.looks import look
+from pipeline.samples import read_shard
 from pipeline.schema import Reason
-from pipeline.shards import list_shards, read_shard
+from pipeline.shards import list_shards
 
 
 def samples(folder):

@@ -6,7 +6,8 @@ import pytest
 from pipeline.pools.build import build_pool
 from pipeline.pools.hub import HubDataset
 from pipeline.pools.sources import open_source
-from pipeline.shards import list_shards, read_shard, write_shard
+from pipeline.samples import read_shard
+from pipeline.shards import list_shards, write_shard
 
 
 @pytest.fixture

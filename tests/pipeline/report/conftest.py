@@ -16,9 +16,10 @@ from filters.ensemble import LabelModel
 from filters.extract import Column
 from filters.rules import Band, Condition
 from pipeline.folder import Folder
+from pipeline.samples import read_shard
 from pipeline.schema import BASE_SCHEMA, Reason
-from pipeline.scores import Scores, Sidecar
-from pipeline.shards import read_shard, write_shard
+from pipeline.scores import Scores, Source
+from pipeline.shards import write_shard
 from pipeline.tables import encode, score_schema, to_array
 
 HOSTILE = (
@@ -86,13 +87,16 @@ def run(tmp_path_factory) -> Run:
     urls = [_write_shard(tmp_path / "pool" / f"{s:05d}.tar", range(s, 30, 2)) for s in (0, 1)]
     rows = [*range(0, 30, 2), *range(1, 30, 2)]
     values = {i: _values(i) for i in rows}
-    sidecars = [_write_scores(tmp_path / f"{s}.parquet", urls[s], values) for s in (0, 1)]
+    for s in (0, 1):
+        _write_scores(tmp_path / f"{s}.parquet", urls[s], values)
+    columns, digests = tuple(c.name for c in COLUMNS), np.ones((2, 32), np.uint8)
+    scores = Scores(tuple(urls), ("0", "1"), (Source(str(tmp_path), columns, digests),))
     votes = {rule.name: [_vote(rule, values[i], REASONS[i]) for i in rows] for rule in RULES}
     decisions = _decisions(urls, rows, votes)
     folder = Folder(str(tmp_path / "run"))
     _write_run(folder, decisions)
     voted = np.array([v for v in zip(*votes.values(), strict=True) if None not in v], np.int8)
-    return Run(folder, Scores(tuple(urls), tuple((s,) for s in sidecars)), decisions, voted)
+    return Run(folder, scores, decisions, voted)
 
 
 @pytest.fixture
@@ -141,7 +145,7 @@ def _values(i: int) -> dict:
     }
 
 
-def _write_scores(path: Path, url: str, values: dict[int, dict]) -> Sidecar:
+def _write_scores(path: Path, url: str, values: dict[int, dict]) -> None:
     samples = list(read_shard(url))
     rows = [int(sample.key) for sample in samples]
     status = [str(REASONS[i]) if REASONS[i] in UNSCORED else "ok" for i in rows]
@@ -161,7 +165,6 @@ def _write_scores(path: Path, url: str, values: dict[int, dict]) -> Sidecar:
         to_array([v[c.name] for v in good], schema.field(c.name), valid_N=valid_N) for c in COLUMNS
     ]
     path.write_bytes(encode(pa.Table.from_arrays(arrays, schema=schema)))
-    return Sidecar(str(path), tuple(c.name for c in COLUMNS), "0" * 64)
 
 
 def _vote(rule: Band | Condition, value: dict, reason: Reason) -> int | None:

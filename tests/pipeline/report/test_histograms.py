@@ -1,13 +1,13 @@
 """Every scored row is in exactly one bin of every histogram that has a value for it."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from filters.rules import Band
 from pipeline.report.histograms import distributions
-from pipeline.scores import Scores
 
 TOLD = re.compile(r"<title>[^<]* to [^<]*: kept ([\d,]+), dropped ([\d,]+)</title>")
 
@@ -52,6 +52,6 @@ def test_a_cut_far_outside_widens_the_axis(run):
 
 
 def test_scores_of_another_pool_are_refused(run):
-    swapped = Scores(run.scores.shards, (run.scores.sidecars[0], run.scores.sidecars[0]))
+    swapped = replace(run.scores, ids=(run.scores.ids[0], run.scores.ids[0]))
     with pytest.raises(ValueError, match="got 14 scored rows in shard 1, expected 13"):
         distributions(swapped, run.decisions, [])

@@ -2,13 +2,13 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from pipeline.report import render, write_report
 from pipeline.report.picks import MOST
-from pipeline.scores import Scores
 
 VOID = {"meta", "link", "img", "br"}
 LOADS = ("src", "href", "srcset", "action", "poster", "data", "xlink:href", "background")
@@ -140,7 +140,7 @@ def test_a_run_that_was_only_curated_leaves_the_rest_out(own_run, tmp_path):
 
 
 def test_a_pool_that_moved_away_leaves_grey_tiles(run):
-    gone = Scores(("/nowhere/0.tar", "/nowhere/1.tar"), run.scores.sidecars)
+    gone = replace(run.scores, shards=("/nowhere/0.tar", "/nowhere/1.tar"))
     html = render(run.folder, gone)
     assert "data:image" not in html
     assert 'aria-label="no picture: shard gone"' in html

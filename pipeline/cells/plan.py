@@ -1,0 +1,50 @@
+"""What a cell is built from."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from filters.extract import Extractor
+from pipeline.config import Cells
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellPlan:
+    """Small enough to send to an actor.
+
+    Attributes:
+        extractors: What runs on every batch.
+        weights: Path by name.
+        store: Folder URL of `scores/` and `ledger/`.
+        stage: Folder of the tables below `scores/`.
+        newest: Time of the ledger's newest entry; records must be newer.
+        settings: How cells run.
+    """
+
+    extractors: tuple[Extractor, ...]
+    weights: Mapping[str, str]
+    store: str
+    stage: str
+    newest: float
+    settings: Cells
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Busy seconds by step; steps run in several threads."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def on(self, step: str) -> Iterator[None]:
+        """Add the time of a `with` block to a step."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            with self._lock:
+                self.seconds[step] = self.seconds.get(step, 0.0) + spent

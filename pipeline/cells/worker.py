@@ -1,0 +1,76 @@
+"""A cell at work: ask for leases, do them, report; the next shard is fetched meanwhile."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import BinaryIO
+
+from pipeline.cells.cell import Cell, UnreadableShardError
+from pipeline.fetch import open_shard
+from pipeline.leases import Lease, Report
+
+# (cell, what it has done, how much more it would take) -> leases; None: there is no more work
+Exchange = Callable[[str, list[Report], int], list[Lease] | None]
+
+REPORT_S = 0.5  # leases that take less are reported, and asked for, several at a time
+IDLE_S = 0.2
+MOST = 256
+FETCHED_AHEAD = 1
+
+
+class Work:
+    """The leases in hand.
+
+    Attributes:
+        holding: In order; the first is being worked on.
+    """
+
+    def __init__(self, cell: Cell, exchange: Exchange, *, spool: str | None) -> None:
+        self._cell, self._exchange, self._spool = cell, exchange, spool
+        self.holding: deque[Lease] = deque()
+        self._pool = ThreadPoolExecutor(FETCHED_AHEAD, "fetch")
+        self._files: dict[Lease, Future[BinaryIO]] = {}
+
+    def run(self) -> None:
+        """Work until there is none."""
+        reports: list[Report] = []
+        pace = 1 + FETCHED_AHEAD
+        try:
+            while (
+                more := self._exchange(self._cell.name, reports, pace - len(self.holding))
+            ) is not None:
+                self.holding.extend(more)
+                reports = self._do_some()
+                pace = min(MOST, max(1 + FETCHED_AHEAD, 2 * len(reports)))
+                if not reports:
+                    time.sleep(IDLE_S)
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+            self._cell.close()
+
+    def _do_some(self) -> list[Report]:
+        """Do at least one lease, and as many more as `REPORT_S` holds."""
+        reports, until = [], time.monotonic() + REPORT_S
+        while self.holding and (not reports or time.monotonic() < until):
+            for lease in list(self.holding)[: 1 + FETCHED_AHEAD]:
+                self._fetch(lease)
+            reports.append(self._do(self.holding[0]))
+            self.holding.popleft()
+        return reports
+
+    def _fetch(self, lease: Lease) -> None:
+        if lease not in self._files and lease.task != "join" and lease.verdict is None:
+            self._files[lease] = self._pool.submit(open_shard, lease.shard.url, spool=self._spool)
+
+    def _do(self, lease: Lease) -> Report:
+        future = self._files.pop(lease, Future[BinaryIO]())
+        try:
+            return self._cell.do(lease, future.result)
+        except UnreadableShardError as error:
+            return Report(lease, error=str(error))
+
+
+def work(cell: Cell, exchange: Exchange, *, spool: str | None = None) -> None:
+    """Let a loaded cell work in this thread until there is no more to do."""
+    Work(cell, exchange, spool=spool).run()

@@ -1,0 +1,10 @@
+"""Where cells run. `run_local` is a for-loop and the reference; `run_on_ray` must give its bytes.
+
+Only plans, shard names, counts and metrics cross Ray; pixels and columns never do.
+"""
+
+from pipeline.executors.job import Executor, Job, Progress
+from pipeline.executors.local import run_local
+from pipeline.executors.on_ray import run_on_ray
+
+__all__ = ["Executor", "Job", "Progress", "run_local", "run_on_ray"]
