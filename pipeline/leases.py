@@ -88,7 +88,7 @@ class Leases:
             attempts: How often something may fail before it is believed.
             part_bytes: Least size of a part.
         """
-        self._queue, self._ready = deque(shards), deque[Lease]()
+        self._queue, self._ready, self._later = deque(shards), deque[Lease](), deque[Lease]()
         self._held: dict[str, list[Lease]] = defaultdict(list)
         self._trouble: dict[str, Trouble] = {}
         self._cells, self._attempts, self._part_bytes = cells, attempts, part_bytes
@@ -127,11 +127,14 @@ class Leases:
             self._finish_unknown(report)
             return
         self._held[cell].remove(lease)
+        if self._is_stale(lease):
+            return
         if report.error:
             self._unread(lease, report.error)
         elif lease.task in {"score", "join"}:
             self.done += 1
-            self._trouble.pop(lease.shard.id, None)
+            if lease.shard.id in self._trouble and not self._trouble[lease.shard.id].searching:
+                del self._trouble[lease.shard.id]
         elif lease.task == "part":
             self._part_done(lease)
         else:
@@ -140,6 +143,7 @@ class Leases:
     def lose(self, cell: str, reason: Reason) -> None:
         """Take back all that a cell held, because it died; the first is to blame."""
         held = self._held.pop(cell, [])
+        held = [lease for lease in held if not self._is_stale(lease)]
         for lease in held[1:]:
             self._ready.appendleft(lease)
         for lease in held[:1]:
@@ -157,7 +161,7 @@ class Leases:
         if self._ready:
             return self._ready.popleft()
         if not self._queue:
-            return None
+            return self._later.popleft() if self._later else None
         few, shard = len(self._queue) < self._cells, self._queue.popleft()
         parts = min(self._cells, shard.size // self._part_bytes) if few else 1
         if parts <= 1:
@@ -173,13 +177,16 @@ class Leases:
             self._queue.remove(report.lease.shard)
             self.done += 1
 
+    def _is_stale(self, lease: Lease) -> bool:
+        """Tell a part of a shard that is done in another way by now, because a part of it kills."""
+        trouble = self._trouble.get(lease.shard.id)
+        return lease.task == "part" and trouble is not None and trouble.searching
+
     def _of(self, shard: Shard) -> Trouble:
         return self._trouble.setdefault(shard.id, Trouble())
 
     def _part_done(self, lease: Lease) -> None:
         trouble = self._of(lease.shard)
-        if trouble.searching:
-            return  # another part of it kills, so the shard is done in another way
         trouble.parts_left -= 1
         if trouble.parts_left == 0:
             self._ready.append(replace(lease, task="join", part=0))
@@ -188,7 +195,7 @@ class Leases:
         trouble = self._of(lease.shard)
         trouble.errors += 1
         if trouble.errors % self._attempts:
-            self._ready.append(lease)
+            self._later.append(lease)
             return
         self._unreadable += 1
         if self._unreadable > max(UNREADABLE, UNREADABLE_SHARE * self.total):
@@ -231,6 +238,7 @@ class Leases:
 
     def _drop_parts(self, shard: Shard) -> None:
         self._ready = deque(lease for lease in self._ready if lease.shard != shard)
+        self._later = deque(lease for lease in self._later if lease.shard != shard)
 
     def _go_on_searching(self, lease: Lease, rows: int) -> None:
         if lease.task == "count":

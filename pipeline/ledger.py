@@ -88,6 +88,11 @@ def table_name(shard: str) -> str:
     return f"{shard}.parquet"
 
 
+def later_than(newest: float) -> float:
+    """Return the time now, but later than a ledger's newest entry whatever this node's clock says."""
+    return max(time.time(), newest + 1e-3)
+
+
 class Ledger:
     """The records of a folder that holds `ledger/`, as they were when it was opened.
 
@@ -128,7 +133,7 @@ class Ledger:
 
     def strike(self, records: Iterable[Record]) -> None:
         """Send shards back: what these records say is done shall be done again."""
-        at = max(time.time(), self.newest)
+        at = later_than(self.newest)
         journal = Journal(self._folder, f"strike-{uuid.uuid4().hex}")
         for record in records:
             journal.append({"shard": record.shard, "stage": record.stage, "struck": True, "at": at})

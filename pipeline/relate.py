@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from filters.extract import Column
 from pipeline.fingerprint import fingerprint
 from pipeline.folder import Folder
-from pipeline.ledger import Ledger, Record, Writer, table_name
+from pipeline.ledger import Ledger, Record, Writer, later_than, table_name
 from pipeline.schema import BASE_SCHEMA, Reason
 from pipeline.scores import Scores, locate
 from pipeline.shards import Shard
@@ -103,5 +103,5 @@ def _publish(
         output_bytes=len(data),
         input_bytes=0,
         seconds=seconds,
-        at=max(time.time(), newest),
+        at=later_than(newest),
     )

@@ -16,7 +16,7 @@ from pipeline.cells.rows import Row, rows_of
 from pipeline.cells.sidecar import Sidecar, group_rows, sidecar
 from pipeline.folder import Folder
 from pipeline.leases import Lease, Report
-from pipeline.ledger import Record, table_name
+from pipeline.ledger import Record, later_than, table_name
 from pipeline.ledger import Writer as LedgerWriter
 from pipeline.samples import Limits, Sample, SampleReader, uid_from
 from pipeline.tables import score_schema
@@ -108,7 +108,7 @@ class Cell:
         name, batch = table_name(lease.shard.id), self._settings.batch
         with sidecar(self._tables, name, self._schema, batch=batch, watch=watch) as table:
             fill(table)
-        now = max(time.time(), self._plan.newest)
+        now = later_than(self._plan.newest)
         record = Record(
             shard=lease.shard.id, stage=self._plan.stage, rows=table.rows,
             reasons=dict(sorted(table.reasons.items())), sha256=table.sha256,

@@ -7,11 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
 from pipeline.cells.cell import Cell, UnreadableShardError
-from pipeline.fetch import open_shard
 from pipeline.leases import Lease, Report
 
 # (cell, what it has done, how much more it would take) -> leases; None: there is no more work
 Exchange = Callable[[str, list[Report], int], list[Lease] | None]
+
+Open = Callable[[str], BinaryIO]
 
 REPORT_S = 0.5  # leases that take less are reported, and asked for, several at a time
 IDLE_S = 0.2
@@ -26,8 +27,8 @@ class Work:
         holding: In order; the first is being worked on.
     """
 
-    def __init__(self, cell: Cell, exchange: Exchange, *, spool: str | None) -> None:
-        self._cell, self._exchange, self._spool = cell, exchange, spool
+    def __init__(self, cell: Cell, exchange: Exchange, open_file: Open) -> None:
+        self._cell, self._exchange, self._open = cell, exchange, open_file
         self.holding: deque[Lease] = deque()
         self._pool = ThreadPoolExecutor(FETCHED_AHEAD, "fetch")
         self._files: dict[Lease, Future[BinaryIO]] = {}
@@ -61,7 +62,7 @@ class Work:
 
     def _fetch(self, lease: Lease) -> None:
         if lease not in self._files and lease.task != "join" and lease.verdict is None:
-            self._files[lease] = self._pool.submit(open_shard, lease.shard.url, spool=self._spool)
+            self._files[lease] = self._pool.submit(self._open, lease.shard.url)
 
     def _do(self, lease: Lease) -> Report:
         future = self._files.pop(lease, Future[BinaryIO]())
@@ -69,8 +70,3 @@ class Work:
             return self._cell.do(lease, future.result)
         except UnreadableShardError as error:
             return Report(lease, error=str(error))
-
-
-def work(cell: Cell, exchange: Exchange, *, spool: str | None = None) -> None:
-    """Let a loaded cell work in this thread until there is no more to do."""
-    Work(cell, exchange, spool=spool).run()

@@ -4,13 +4,14 @@ import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from pipeline.cells import Cell, CellPlan
-from pipeline.cells.worker import Work
+from pipeline.cells import Cell, CellPlan, Work
 from pipeline.coordinator import BEAT_S, Assignment, Coordinator
 from pipeline.executors.cluster import Parcel, receive
 from pipeline.executors.metrics import Metrics
+from pipeline.fetch import open_shard
 from pipeline.folder import Folder
 from pipeline.leases import Lease, Report
 
@@ -46,7 +47,7 @@ class CellActor:
             metrics.count(reports)
             return ray.get(self._coordinator.exchange.remote(name, reports, most))
 
-        work = Work(cell, exchange, spool=plan.settings.spool or None)
+        work = Work(cell, exchange, partial(open_shard, spool=plan.settings.spool or None))
         beats = threading.Thread(target=self._beat, args=(cell, work), daemon=True)
         beats.start()
         try:

@@ -1,10 +1,12 @@
 """The reference: one cell in this process, lease after lease."""
 
 import uuid
+from functools import partial
 
-from pipeline.cells import Cell, work
+from pipeline.cells import Cell, Work
 from pipeline.coordinator import Coordinator
 from pipeline.executors.job import Job, Progress
+from pipeline.fetch import open_shard
 from pipeline.leases import Lease, Report
 
 
@@ -20,7 +22,7 @@ def run_local(job: Job, progress: Progress) -> list[str]:
 
     cell.load()
     try:
-        work(cell, exchange, spool=job.plan.settings.spool or None)
+        Work(cell, exchange, partial(open_shard, spool=job.plan.settings.spool or None)).run()
     finally:
         coordinator.close()
     if problem := coordinator.snapshot().problem:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipeline.cells.decoding
-import pipeline.cells.worker
+import pipeline.executors.local
 from filters.extract.ocr import TextInImage
 from pipeline.executors import run_local, run_on_ray
 from pipeline.folder import Folder
@@ -81,7 +81,7 @@ def test_plain_numpy_reads_the_subset(reference):
 def test_a_finished_run_opens_no_shard(reference, load, monkeypatch, tmp_path):
     out, summary = reference
     shutil.copytree(out, tmp_path / "again")
-    monkeypatch.setattr(pipeline.cells.worker, "open_shard", no_pixels)
+    monkeypatch.setattr(pipeline.executors.local, "open_shard", no_pixels)
     monkeypatch.setattr(pipeline.cells.decoding, "decode_picture", no_pixels)
     again = run(load(), out=tmp_path / "again", execute=run_local)
     assert again["subset_sha256"] == summary["subset_sha256"]
@@ -90,7 +90,7 @@ def test_a_finished_run_opens_no_shard(reference, load, monkeypatch, tmp_path):
 def test_a_changed_threshold_reads_no_pixel(reference, load, monkeypatch, tmp_path):
     out, summary = reference
     shutil.copytree(out, tmp_path / "again")
-    monkeypatch.setattr(pipeline.cells.worker, "open_shard", no_pixels)
+    monkeypatch.setattr(pipeline.executors.local, "open_shard", no_pixels)
     cfg = load("rules.words.keep=99.0")
     again = run(cfg, out=tmp_path / "again", execute=run_local)
     assert again["subset_sha256"] != summary["subset_sha256"]

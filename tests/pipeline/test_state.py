@@ -12,8 +12,9 @@ import pytest
 from filters.extract import Column
 from pipeline.fingerprint import file_digest, fingerprint
 from pipeline.folder import Folder
-from pipeline.ledger import Ledger, Record, shard_identities
+from pipeline.ledger import Ledger, Record, Writer
 from pipeline.schema import BASE_SCHEMA
+from pipeline.shards import find_shards
 from pipeline.tables import embedding, encode, field_of, read, score_schema, to_array
 
 
@@ -22,16 +23,22 @@ class Settings:
     size: int = 1
 
 
-def record(shard="s", stage="score-1", **changes):
+def record(shard="s", stage="score-1", at=1.0, **changes):
     values = {
-        "shard": shard, "stage": stage, "name": f"{shard}.parquet", "writes": {"f": ["x"]},
-        "rows": 2, "reasons": {"ok": 2}, "sha256": "0", "output_bytes": 3, "input_bytes": 4,
+        "shard": shard, "stage": stage, "rows": 2, "reasons": {"ok": 2}, "sha256": "0f" * 32,
+        "output_bytes": 3, "input_bytes": 4, "cell": "c", "at": at,
     }  # fmt: skip
     return Record(**values | changes)
 
 
-def publish(run, rec):
-    (run / "scores" / rec.stage).write(rec.name, b"table")
+@pytest.fixture(params=["local", "memory"])
+def store(request, tmp_path):
+    if request.param == "local":
+        yield Folder(str(tmp_path))
+        return
+    folder = Folder(f"memory://run-{tmp_path.name}")
+    yield folder
+    folder.remove_all()
 
 
 def test_a_fingerprint_changes_with_everything_that_it_is_made_of():
@@ -56,41 +63,103 @@ def test_a_folder_s_digest_covers_names_and_bytes(tmp_path):
     assert file_digest(tmp_path / "d") != first
 
 
-@pytest.mark.parametrize("root", ["local", "memory://run"])
-def test_a_ledger_is_read_back_on_any_filesystem(tmp_path, root):
-    run = Folder(str(tmp_path) if root == "local" else f"{root}-{tmp_path.name}")
-    ledger = Ledger(run)
-    for rec in (record("a"), record("b"), record("b", "score-2")):
-        publish(run, rec)
-        ledger.add(rec)
-    again = Ledger(run)
-    assert again.of("b") == [record("b"), record("b", "score-2")]
-    assert [r.shard for r in again.all()] == ["a", "b", "b"]
-    assert again.of("c") == []
+def test_a_ledger_is_read_back_on_any_filesystem(store):
+    records = [record("a"), record("b"), record("b", "score-2", reasons={"ok": 1, "timeout": 1})]
+    with Writer(store, "w") as writer:
+        for each in records:
+            writer.add(each)
+    Ledger(store).declare("score-1", {"f": ["x"]})
+    again = Ledger(store)
+    assert list(again.records()) == records
+    assert list(again.records("score-2")) == records[2:]
+    assert again.of_stage("score-1").column("shard").to_pylist() == ["a", "b"]
+    assert len(again.of_stage("score-3")) == 0
+    assert again.stages == {"score-1": {"f": ["x"]}}
 
 
-def test_a_torn_line_and_a_deleted_table_do_not_count(tmp_path):
-    run = Folder(str(tmp_path))
-    ledger = Ledger(run)
-    for rec in (record("a"), record("b")):
-        publish(run, rec)
-        ledger.add(rec)
+def test_what_is_added_counts_before_the_writer_ends(store):
+    writer = Writer(store, "killed")
+    writer.add(record("a"))
+    assert [r.shard for r in Ledger(store).records()] == ["a"]
+    writer.close()
+
+
+def test_a_torn_line_and_foreign_lines_do_not_count(tmp_path):
+    store = Folder(str(tmp_path))
+    with Writer(store, "w") as writer:
+        writer.add(record("a"))
     (journal,) = (tmp_path / "ledger").iterdir()
     with journal.open("a") as stream:
-        stream.write(json.dumps({"shard": "c"})[:9])
-    (tmp_path / "scores" / "score-1" / "a.parquet").unlink()
-    assert [r.shard for r in Ledger(run).all()] == ["b"]
+        stream.write('[1]\n{"x": 1}\n' + json.dumps({"shard": "c", "stage": "s"})[:9])
+    assert [r.shard for r in Ledger(store).records()] == ["a"]
+
+
+def test_the_newest_record_counts_and_a_struck_one_does_not(store):
+    for at, rows in ((2.0, 2), (1.0, 1), (3.0, 3)):
+        with Writer(store, f"w{at}") as writer:
+            writer.add(record("a", at=at, rows=rows))
+            writer.add(record("b", at=at, rows=rows))
+    ledger = Ledger(store)
+    assert [r.rows for r in ledger.records()] == [3, 3]
+    ledger.strike([record("a")])
+    assert [r.shard for r in Ledger(store).records()] == ["b"]
+    with Writer(store, "later") as writer:
+        writer.add(record("a", at=Ledger(store).newest + 1e-3, rows=4))
+    assert [r.rows for r in Ledger(store).records("score-1")] == [4, 3]
+
+
+def test_merging_changes_nothing_and_leaves_open_journals_alone(store):
+    for number in range(5):
+        with Writer(store, f"w{number}") as writer:
+            for shard in range(30):
+                writer.add(record(f"{shard:03d}", at=float(number), rows=number))
+    still_open = Writer(store, "open")
+    still_open.add(record("zzz"))
+    dead = Writer(store, "dead")
+    dead.add(record("yyy"))
+    Ledger(store).strike([record("007")])
+    before = Ledger(store)
+    before.merge(gone=["dead"], least=1)
+    names = (store / "ledger").names()
+    assert len([n for n in names if n.startswith("base-")]) == 1
+    assert [n for n in names if n.endswith(".jsonl")] == ["open-00000.open.jsonl"]
+    assert list(Ledger(store).records()) == list(before.records())
+    assert len(list(before.records())) == 31
+    still_open.add(record("zzy"))
+    Ledger(store).merge(gone=["open"], least=1)
+    assert {r.shard for r in Ledger(store).records()} >= {"zzz", "zzy", "yyy", "000"}
+    for writer in (still_open, dead):
+        writer.close()
+
+
+def test_journals_of_an_object_store_are_cut_and_lose_nothing():
+    store = Folder("memory://cut")
+    writer = Writer(store, "w")
+    for number in range(150):
+        writer.add(record(f"{number:03d}"))
+    names = (store / "ledger").names()
+    assert names == ["w-00000.jsonl", "w-00001.jsonl", "w-00002.open.jsonl"]
+    assert [r.shard for r in Ledger(store).records()] == [f"{n:03d}" for n in range(150)]
+    store.remove_all()
 
 
 def test_a_shard_s_identity_follows_its_content(tmp_path):
-    shard = tmp_path / "x.tar"
-    shard.write_bytes(b"one")
-    first = shard_identities([str(shard)])[str(shard)]
+    path = tmp_path / "x.tar"
+    path.write_bytes(b"one")
+    (first,) = find_shards([str(path)])
     assert first.id.startswith("x-")
     assert first.size == 3
-    assert shard_identities([str(shard)])[str(shard)] == first
-    shard.write_bytes(b"three")
-    assert shard_identities([str(shard)])[str(shard)].id != first.id
+    assert find_shards([str(tmp_path)]) == find_shards([f"{tmp_path}/*.tar"]) == [first]
+    path.write_bytes(b"three")
+    assert find_shards([str(path)])[0].id != first.id
+
+
+def test_brace_lists_name_every_shard_and_miss_none(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number:05d}.tar").write_bytes(b"")
+    assert len(find_shards([f"{tmp_path}/{{00000..00002}}.tar"])) == 3
+    with pytest.raises(ValueError, match=r"00003.tar', which matches no file"):
+        find_shards([f"{tmp_path}/{{00000..00003}}.tar"])
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
