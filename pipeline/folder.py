@@ -3,6 +3,7 @@
 import posixpath
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -84,3 +85,40 @@ class Folder:
             f"run folder: got {self.url}, expected a folder that can be written to; "
             f"choose another with --out or change its permissions ({error})"
         )
+
+    def files(self) -> list[str]:
+        """Return the paths of all files below this folder, relative to it; `[]` without it."""
+        fs, root = self._fs()
+        return sorted(posixpath.relpath(path, root) for path in fs.find(root))
+
+    def remove(self, name: str) -> None:
+        """Delete a file.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+        """
+        fs, root = self._fs()
+        fs.rm_file(posixpath.join(root, name))
+
+    def download(self, name: str, path: Path) -> None:
+        """Copy a file to a local path, a block at a time.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+        """
+        fs, root = self._fs()
+        fs.get_file(posixpath.join(root, name), str(path))
+
+    def upload(self, path: Path, name: str) -> None:
+        """Copy a local file into this folder, a block at a time; a store shows it once it is whole.
+
+        Raises:
+            ValueError: The folder cannot be written to.
+        """
+        fs, root = self._fs()
+        target = posixpath.join(root, name)
+        try:
+            fs.makedirs(posixpath.dirname(target), exist_ok=True)
+            fs.put_file(str(path), target)
+        except PermissionError as error:
+            raise self._refused(error) from error

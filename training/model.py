@@ -1,6 +1,8 @@
 """An open_clip model made ready to train: its image side in a step, its logit scale and bias."""
 
-from pathlib import Path
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -10,11 +12,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from filters.open_clip_models import create_model, load_checkpoint_dir, preprocess_of
+from filters.open_clip_models import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    create_model,
+    load_checkpoint_dir,
+    preprocess_of,
+)
+from pipeline.folder import Folder
+from pipeline.staging import fetched, is_file, split_url
 from training.config import Precision
 from training.losses import clip_init, siglip_init
 
 ModelConfig = dict[str, Any]  # open_clip's own document: embed_dim, vision_cfg, text_cfg, ...
+LOCAL_DIR = "local-dir:"  # open_clip's prefix for a checkpoint folder
 
 
 class ClipModel(nn.Module):
@@ -28,22 +39,56 @@ class ClipModel(nn.Module):
 def build_model(name: str, *, pretrained: str = "", seed: int) -> tuple[ClipModel, ModelConfig]:
     """Build a model whose fresh weights are a function of the seed alone.
 
-    The global generator of torch is left as it was found.
+    What `name` and `pretrained` give by URL is fetched. The global generator of torch is left as it
+    was found.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model, model_cfg = create_model(name, pretrained=pretrained)
+    with _on_disk(name) as here, _on_disk(pretrained) as weights:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model, model_cfg = create_model(here, pretrained=weights)
         return cast("ClipModel", model), model_cfg
 
 
-def load_model(checkpoint: Path) -> tuple[ClipModel, ModelConfig]:
+def model_identity(name: str) -> Any:
+    """Return what identifies a model: a JSON counts by what it says, wherever it lies."""
+    if not name.endswith(".json") or not is_file(name):
+        return name
+    folder, file = split_url(name)
+    return json.loads(folder.read(file))
+
+
+def load_model(checkpoint: Folder) -> tuple[ClipModel, ModelConfig]:
     """Load a checkpoint folder, in eval mode.
 
     Raises:
         ValueError: It is none.
     """
-    model, model_cfg = load_checkpoint_dir(checkpoint)
+    if not checkpoint.exists(CONFIG_NAME) or not checkpoint.exists(WEIGHTS_NAME):
+        raise ValueError(
+            f"checkpoint: got {checkpoint.url}, expected a folder with {CONFIG_NAME} and "
+            f"{WEIGHTS_NAME}; give the `checkpoint` folder that training wrote"
+        )
+    with fetched(checkpoint, CONFIG_NAME, WEIGHTS_NAME) as path:
+        model, model_cfg = load_checkpoint_dir(path)
     return cast("ClipModel", model), model_cfg
+
+
+@contextmanager
+def _on_disk(name: str) -> Iterator[str]:
+    """Give a model's name or weights as open_clip takes them: what is named by URL, as a path."""
+    place = name.removeprefix(LOCAL_DIR)
+    if "://" not in place:
+        yield name
+    elif name != place:
+        folder = Folder(place)
+        with fetched(folder, *folder.names()) as path:
+            yield f"{LOCAL_DIR}{path}"
+    elif is_file(place):
+        folder, file = split_url(place)
+        with fetched(folder, file) as path:
+            yield str(path / file)
+    else:
+        raise ValueError(f"model: got {name!r}, which is no file; correct the URL")
 
 
 def fit_to_loss(
