@@ -81,7 +81,7 @@ def test_a_locked_trunk_never_moves_and_its_projection_does(toy_pairs, out, tmp_
     assert len(trunk) > 50
     assert all(torch.equal(before[name], after[name]) for name in trunk)
     assert not torch.equal(before["text.proj.weight"], after["text.proj.weight"])
-    state = max((tmp_path / "run" / "state").iterdir())
+    state = max((tmp_path / "out" / "run" / "state").iterdir())
     assert state.stat().st_size < 12e6  # the 90 MB trunk is not in it
 
 
