@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import fsspec
+
 from pipeline.folder import Folder
 
 UNFINISHED = ".unfinished"  # lies in a remote folder while its files are being replaced
@@ -25,11 +27,8 @@ def split_url(url: str) -> tuple[Folder, str]:
 
 def is_file(url: str) -> bool:
     """Tell whether there is a file at a path or any fsspec URL."""
-    here = local_path(url)
-    if here is not None:
-        return here.is_file()
-    folder, name = split_url(url)
-    return folder.exists(name)
+    fs, path = fsspec.core.url_to_fs(url)
+    return fs.isfile(path)
 
 
 def local_path(url: str) -> Path | None:

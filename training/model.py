@@ -1,8 +1,6 @@
 """An open_clip model made ready to train: its image side in a step, its logit scale and bias."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -21,11 +19,11 @@ from filters.open_clip_models import (
 )
 from pipeline.folder import Folder
 from pipeline.staging import fetched, is_file, split_url
+from pipeline.weights import on_disk
 from training.config import Precision
 from training.losses import clip_init, siglip_init
 
 ModelConfig = dict[str, Any]  # open_clip's own document: embed_dim, vision_cfg, text_cfg, ...
-LOCAL_DIR = "local-dir:"  # open_clip's prefix for a checkpoint folder
 
 
 class ClipModel(nn.Module):
@@ -39,13 +37,16 @@ class ClipModel(nn.Module):
 def build_model(name: str, *, pretrained: str = "", seed: int) -> tuple[ClipModel, ModelConfig]:
     """Build a model whose fresh weights are a function of the seed alone.
 
-    What `name` and `pretrained` give by URL is fetched. The global generator of torch is left as it
-    was found.
+    The global generator of torch is left as it was found.
+
+    Args:
+        name: See `Train.model`; also any fsspec URL.
+        pretrained: See `Train.pretrained`; also any fsspec URL.
+        seed: Of fresh weights.
     """
-    with _on_disk(name) as here, _on_disk(pretrained) as weights:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model, model_cfg = create_model(here, pretrained=weights)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, model_cfg = create_model(on_disk(name), pretrained=on_disk(pretrained))
         return cast("ClipModel", model), model_cfg
 
 
@@ -71,24 +72,6 @@ def load_model(checkpoint: Folder) -> tuple[ClipModel, ModelConfig]:
     with fetched(checkpoint, CONFIG_NAME, WEIGHTS_NAME) as path:
         model, model_cfg = load_checkpoint_dir(path)
     return cast("ClipModel", model), model_cfg
-
-
-@contextmanager
-def _on_disk(name: str) -> Iterator[str]:
-    """Give a model's name or weights as open_clip takes them: what is named by URL, as a path."""
-    place = name.removeprefix(LOCAL_DIR)
-    if "://" not in place:
-        yield name
-    elif name != place:
-        folder = Folder(place)
-        with fetched(folder, *folder.names()) as path:
-            yield f"{LOCAL_DIR}{path}"
-    elif is_file(place):
-        folder, file = split_url(place)
-        with fetched(folder, file) as path:
-            yield str(path / file)
-    else:
-        raise ValueError(f"model: got {name!r}, which is no file; correct the URL")
 
 
 def fit_to_loss(

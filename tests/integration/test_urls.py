@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from pipeline.folder import Folder
 from pipeline.staging import split_url
+from pipeline.weights import cache_root
 from tests.integration.conftest import CONFIG
 from thresher import app
 
@@ -57,8 +58,11 @@ def lay_out(home, pool):
 
 
 @pytest.fixture
-def runs(pool, out, remote):
+def runs(pool, out, remote, tmp_path, monkeypatch):
     """Return the run folder on the disk and the one in memory, both finished."""
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "models").symlink_to(cache_root() / "models")  # conversions are dear
+    monkeypatch.setenv("THRESHER_CACHE", str(tmp_path / "cache"))
     for home in (out, remote):
         printed = thresher(
             "run", lay_out(home, pool), "--out", home.path("run"), "--ray", "off",

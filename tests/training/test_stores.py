@@ -29,6 +29,11 @@ def short(tiny_model):
     )
 
 
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("THRESHER_CACHE", str(tmp_path / "cache"))
+
+
 class Stopped(Exception):  # noqa: N818
     """Raised by a listener, as Ctrl-C would be."""
 
@@ -106,7 +111,9 @@ def test_another_run_in_the_same_store_is_refused(toy_pairs, short, remote):
         train(short, pairs, out=remote, seed=6)
 
 
-def test_shards_model_teacher_and_student_on_a_store(toy_pairs, short, tiny_model, out, remote):
+def test_shards_model_teacher_and_student_on_a_store(
+    toy_pairs, short, tiny_model, out, remote, cache
+):
     """Everything by URL: the same names, weights and metrics as by path."""
     pairs = toy_pairs(40, seed=3)
     moved = dataclasses.replace(pairs, shards=(copied(pairs.shards[0], remote / "shards"),))
@@ -126,11 +133,10 @@ def test_shards_model_teacher_and_student_on_a_store(toy_pairs, short, tiny_mode
     assert records == records_there
 
 
-def test_a_model_starts_from_a_checkpoint_or_weights_by_url(toy_pairs, short, tiny_model, remote):
+def test_a_model_starts_from_a_checkpoint_or_weights_by_url(toy_pairs, short, remote, cache):
     checkpoint = train(short, toy_pairs(40, seed=3), out=remote, seed=5)
     trained = load_model(checkpoint)[0].state_dict()
-    document = {**load_model(checkpoint)[1]}
-    remote.write("model.json", json.dumps(document).encode())
+    remote.write("model.json", json.dumps(load_model(checkpoint)[1]).encode())
     for name, pretrained in (
         (remote.path("model.json"), checkpoint.path(WEIGHTS)),
         (f"local-dir:{checkpoint.url}", ""),
@@ -140,8 +146,19 @@ def test_a_model_starts_from_a_checkpoint_or_weights_by_url(toy_pairs, short, ti
         assert all(torch.equal(built[k], trained[k]) for k in trained)
 
 
-def test_what_is_not_there_is_named_by_its_url(toy_pairs, short, remote):
-    with pytest.raises(ValueError, match=rf"got '{remote.url}/no\.json', which is no file"):
+def test_a_model_that_changed_where_it_lies_is_fetched_again(tiny_model, remote, cache):
+    def width():
+        return build_model(remote.path("model.json"), seed=0)[1]["embed_dim"]
+
+    document = json.loads(Path(tiny_model).read_text())
+    remote.write("model.json", json.dumps(document).encode())
+    assert width() == document["embed_dim"]
+    remote.write("model.json", json.dumps({**document, "embed_dim": 48}).encode())
+    assert width() == 48
+
+
+def test_what_is_not_there_is_named_by_its_url(toy_pairs, short, remote, cache):
+    with pytest.raises(ValueError, match=rf"got {remote.url}/no\.json, which is no file"):
         build_model(remote.path("no.json"), seed=0)
     with pytest.raises(ValueError, match=rf"got {remote.url}/no, expected a folder with open_clip"):
         evaluate(remote / "no", toy_pairs(30, seed=4), tasks=("retrieval",))

@@ -11,6 +11,7 @@ from pipeline.pools.build import build_pool
 from pipeline.pools.looks import look
 from pipeline.schema import Reason
 from pipeline.shards import list_shards, read_shard
+from pipeline.staging import is_file
 
 
 def samples(folder):
@@ -158,6 +159,32 @@ def test_a_place_that_cannot_be_written_is_named(clipart, tmp_path):
 def test_settings_out_of_range_are_refused(out, setting, message):
     with pytest.raises(ValueError, match=message):
         build_pool("openclipart", out=out, **setting)
+
+
+def test_a_pool_in_a_store_is_the_pool_on_a_disk(planted, clipart, tmp_path, remote):
+    asked = {"limit": 90, "shard_size": 25, "plant": 3}
+    built = build_pool("openclipart", out=remote, **asked)
+    there = {name: remote.read(name) for name in remote.files()}
+    assert there == tree(tmp_path / "out")
+    assert len(samples(built.pool)) == pq.read_table(planted.truth).num_rows == 90
+    assert is_file(built.truth)
+    for picture in clipart.rglob("*.png"):
+        picture.unlink()
+    assert build_pool("openclipart", out=remote, **asked) == built
+
+
+def test_a_pool_in_a_store_is_replaced_and_nothing_else_is(clipart, remote):
+    build_pool("openclipart", out=remote, limit=90, shard_size=25, plant=3)
+    build_pool("openclipart", out=remote, limit=50, shard_size=25)
+    pool = {f"pool/{i:05d}.tar" for i in range(2)}
+    assert {n for n in remote.files() if not n.startswith("heldout/")} == {"pool.json", *pool}
+    remote.remove("pool.json")
+    with pytest.raises(ValueError, match=f"--out: got {remote.url}, which holds other files"):
+        build_pool("openclipart", out=remote, limit=50)
+    remote.write(".unfinished", b"")  # as an upload that was cut off leaves it
+    again = build_pool("openclipart", out=remote, limit=50)
+    assert len(samples(again.pool)) == 50
+    assert ".unfinished" not in remote.files()
 
 
 @pytest.mark.demo
