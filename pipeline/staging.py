@@ -90,11 +90,23 @@ def new_folder(folder: Folder, *, last: str) -> AbstractContextManager[Path]:
     return _uploaded(folder, last) if here is None else _renamed(here)
 
 
+def drop_drafts(folder: Folder) -> None:
+    """Remove what killed writers left beside a local folder; for folders that have one writer."""
+    here = local_path(folder.url)
+    if here is not None:
+        for draft in here.parent.glob(f"{_draft_prefix(here)}*"):
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _draft_prefix(here: Path) -> str:
+    return f".{here.name}-building-"
+
+
 @contextmanager
 def _renamed(here: Path) -> Iterator[Path]:
     try:
         here.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=here.parent, prefix=f".{here.name}-building-"))
+        beside = Path(tempfile.mkdtemp(dir=here.parent, prefix=_draft_prefix(here)))
     except OSError as error:
         raise ValueError(
             f"--out: got {here}, expected a place that can be written to; choose another one or "

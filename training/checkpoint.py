@@ -21,7 +21,7 @@ from filters.open_clip_models import WEIGHTS_NAME, save_checkpoint_dir
 from pipeline.fingerprint import file_digest, fingerprint
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs
-from pipeline.staging import fetched, new_file, new_folder
+from pipeline.staging import drop_drafts, fetched, new_file, new_folder
 from training.config import Distill, Train
 from training.model import ModelConfig, model_identity
 
@@ -105,6 +105,7 @@ class TrainingFolder:
         """Write the open_clip checkpoint, whole or not at all, and return its folder."""
         document = {"fingerprint": self.identity, **summary}
         text = json.dumps(document, indent=2, default=str) + "\n"
+        drop_drafts(self.checkpoint)
         with new_folder(self.checkpoint, last=SUMMARY) as path:
             save_checkpoint_dir(path, model, config)
             (path / SUMMARY).write_text(text, encoding="utf-8")

@@ -7,6 +7,7 @@ import pytest
 from pipeline.folder import Folder
 from pipeline.staging import (
     UNFINISHED,
+    drop_drafts,
     fetched,
     is_file,
     local_path,
@@ -91,6 +92,14 @@ def test_a_new_folder_that_fails_leaves_the_old_one_alone(anywhere):
     with pytest.raises(ZeroDivisionError), new_folder(anywhere, last="z.json") as path:
         half_a_file(path / "z.json")
     assert anywhere.read("z.json") == b"old"
+
+
+def test_what_a_killed_writer_left_is_dropped(out):
+    killed = new_folder(out / "checkpoint", last="z.json")
+    (killed.__enter__() / "weights").write_bytes(b"half of them")
+    assert len(out.files()) == 1
+    drop_drafts(out / "checkpoint")
+    assert out.files() == []
 
 
 def test_an_upload_that_breaks_off_leaves_no_last_file_and_can_be_done_again(remote):
