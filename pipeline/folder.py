@@ -120,5 +120,5 @@ class Folder:
         try:
             fs.makedirs(posixpath.dirname(target), exist_ok=True)
             fs.put_file(str(path), target)
-        except PermissionError as error:
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
             raise self._refused(error) from error
