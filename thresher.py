@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline import health
-from pipeline.config import dump_config, load_config
+from pipeline.config import dump_config
 from pipeline.executors import Executor, run_local, run_on_ray
 from pipeline.flow import Clock, Curated, curate
 from pipeline.folder import Folder
@@ -26,12 +26,12 @@ from pipeline.subset import pairs_of, read_subset
 from pipeline.summary import summarise
 from pipeline.weights import model_file
 from training.config import Train
-from training.run import Run, check_request, shipped_models
+from training.run import Run, check_request, load_run
 
 HERE = Path(__file__).parent
 
 
-def run(cfg: Run, *, out: Path, execute: Executor, until: str = "report") -> dict[str, Any]:
+def run(cfg: Run, *, out: str | Path, execute: Executor, until: str = "report") -> dict[str, Any]:
     """Curate, train, evaluate, distill, report; what is done already is not done again."""
     folder, clock = Folder(str(out)), Clock()
     check_request(cfg, folder)
@@ -45,10 +45,11 @@ def run(cfg: Run, *, out: Path, execute: Executor, until: str = "report") -> dic
     if until != "curate" and cfg.train is not None:
         from training.trials import judge
 
-        runs = train_encoders(cfg, cfg.train, curated, out=out, clock=clock, until=until)
+        runs = train_encoders(cfg, cfg.train, curated, out=folder, clock=clock, until=until)
         with clock.stage("evaluate"):
-            results = judge(cfg.evaluate, runs, cfg.data.heldout, out=out / "eval")
-        more = {"runs": {k: str(v.relative_to(out)) for k, v in runs.items()}, "zero_shot": results}
+            results = judge(cfg.evaluate, runs, cfg.data.heldout, out=folder / "eval")
+        places = {k: v.url.removeprefix(folder.url).lstrip("/") for k, v in runs.items()}
+        more = {"runs": places, "zero_shot": results}
     summary = summarise(folder, curated, data=cfg.data, more=more, clock=clock)
     from pipeline.report import write_report
 
@@ -58,14 +59,14 @@ def run(cfg: Run, *, out: Path, execute: Executor, until: str = "report") -> dic
 
 
 def train_encoders(
-    cfg: Run, train: Train, curated: Curated, *, out: Path, clock: Clock, until: str
-) -> dict[str, Path]:
+    cfg: Run, train: Train, curated: Curated, *, out: Folder, clock: Clock, until: str
+) -> dict[str, Folder]:
     """Train on the subset and on as many random pairs, then teach a student; name -> folder."""
     from training.trials import teach_student, train_on_random, train_on_subset
 
     pool = pairs_of(curated.decisions.table, curated.scores.shards)
-    subset, seed = read_subset(Folder(str(out)) / "subset"), cfg.seed
-    runs: dict[str, Path] = {}
+    subset, seed = read_subset(out / "subset"), cfg.seed
+    runs: dict[str, Folder] = {}
     with clock.stage("train subset"), progress_bar("train on subset") as bar:
         runs["subset"] = train_on_subset(
             train, pool, subset, out=out / "train", seed=seed, on_step=bar.step
@@ -91,16 +92,16 @@ app = typer.Typer(
 pool_app = typer.Typer(no_args_is_help=True, help="Embedded pools as WebDataset shards.")
 app.add_typer(pool_app, name="pool")
 
-Config = Annotated[Path, typer.Argument(help="A TOML file of configs/, or your own.")]
-RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.")]
+Config = Annotated[str, typer.Argument(help="A TOML file of configs/, or your own.")]
+RunFolder = Annotated[str, typer.Argument(help="The folder of a run.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override: a.b=c, repeatable.")]
-Out = Annotated[Path | None, typer.Option(help="Run folder; default runs/<name of the config>.")]
+Out = Annotated[str | None, typer.Option(help="Run folder; default runs/<name of the config>.")]
 Ray = Annotated[str, typer.Option(help="off, local, auto, or the address of a Ray cluster.")]
 
 
-def _run(config: Path, sets: list[str] | None, out: Path | None, ray: str, until: str) -> None:
-    cfg = shipped_models(load_config(config, Run, overrides=sets or []))
-    out = out or Path("runs") / config.stem
+def _run(config: str, sets: list[str] | None, out: str | None, ray: str, until: str) -> None:
+    cfg = load_run(config, overrides=sets or [])
+    out = out or f"runs/{Path(config).stem}"
     execute = run_local if ray == "off" else run_on_ray(ray)
     summary = run(cfg, out=out, execute=execute, until=until)
     kept, total = summary["pairs_kept"], summary["pairs_in"]
@@ -110,7 +111,7 @@ def _run(config: Path, sets: list[str] | None, out: Path | None, ray: str, until
     for name, metrics in summary.get("zero_shot", {}).items():
         shown = {k: v for k, v in metrics.items() if k.endswith("/main_metric")}
         print(f"{name:8}", *(f"{k.removesuffix('/main_metric')} {v:.3f}" for k, v in shown.items()))
-    print(f"report: {out / 'report' / 'index.html'}")
+    print(f"report: {(Folder(out) / 'report').path('index.html')}")
 
 
 @app.command("run")
@@ -151,7 +152,7 @@ def distill_command(config: Config, sets: Sets = None, out: Out = None, ray: Ray
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo"),
+    out: Annotated[str, typer.Option(help="Run folder.")] = "runs/demo",
     ray: Ray = "local",
     limit: Annotated[int, typer.Option(help="Pairs in the pool.")] = 4000,
     sets: Sets = None,
@@ -162,14 +163,12 @@ def demo(
     """
     from pipeline.pools.build import build_pool
 
-    pool = out / "pool"
-    build_pool("openclipart", out=pool, limit=limit, plant=0)
+    pool = build_pool("openclipart", out=Folder(out) / "pool", limit=limit, plant=0)
     where = [
-        f'data.shards=["{pool / "pool"}"]',
-        f'data.heldout=["{pool / "heldout"}"]',
-        f'data.truth="{pool / "truth.parquet"}"',
-    ]
-    _run(HERE / "configs" / "demo.toml", [*where, *(sets or [])], out, ray, "report")
+        f'data.shards=["{pool.pool}"]', f'data.heldout=["{pool.heldout}"]',
+        f'data.truth="{pool.truth}"',
+    ]  # fmt: skip
+    _run(str(HERE / "configs" / "demo.toml"), [*where, *(sets or [])], out, ray, "report")
 
 
 @app.command()
@@ -178,8 +177,8 @@ def plan(config: Config, sets: Sets = None, out: Out = None) -> None:
 
     Example: thresher plan configs/demo.toml
     """
-    cfg = load_config(config, Run, overrides=sets or [])
-    folder = Folder(str(out or Path("runs") / config.stem))
+    cfg = load_run(config, overrides=sets or [])
+    folder = Folder(out or f"runs/{Path(config).stem}")
     passes = run_plan(cfg, run=folder, weights=model_file)
     print(f"{len(list_shards(cfg.data.shards))} shards, {len(cfg.rules)} rules, run {folder.url}")
     for todo in passes:
@@ -197,10 +196,10 @@ def plan(config: Config, sets: Sets = None, out: Out = None) -> None:
 
 @app.command()
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder with an open_clip checkpoint.")],
+    checkpoint: Annotated[str, typer.Argument(help="Folder with an open_clip checkpoint.")],
     data: Annotated[list[str], typer.Option(help="Held-out shards, repeatable.")],
     tasks: Annotated[str, typer.Option()] = "zeroshot:category,retrieval",
-    out: Annotated[Path | None, typer.Option(help="Write eval_results.jsonl here.")] = None,
+    out: Annotated[str | None, typer.Option(help="Write eval_results.jsonl here.")] = None,
 ) -> None:
     """Zero-shot classification and retrieval, in DataComp's results format.
 
@@ -211,7 +210,8 @@ def evaluate(
 
     names = tuple(tasks.split(","))
     fields = [name.partition(":")[2] for name in names if ":" in name]
-    records = judge(checkpoint, pairs_from_shards(list_shards(data), fields=fields), tasks=names)
+    heldout = pairs_from_shards(list_shards(data), fields=fields)
+    records = judge(Folder(checkpoint), heldout, tasks=names)
     for record in records:
         print(json.dumps(record))
     if out is not None:
@@ -224,7 +224,7 @@ def status(folder: RunFolder) -> None:
 
     Example: thresher status runs/demo
     """
-    for stage in health.status(Folder(str(folder))):
+    for stage in health.status(Folder(folder)):
         print(
             f"{stage.stage}: {stage.shards} shards, {stage.rows} rows, {stage.seconds:.1f} cell "
             "seconds"
@@ -243,11 +243,11 @@ def verify(
 
     Example: thresher verify runs/demo --repair
     """
-    defects = list(health.verify(Folder(str(folder))))
+    defects = list(health.verify(Folder(folder)))
     for defect, _ in defects:
         print(defect)
     if repair:
-        health.strike(Folder(str(folder)), [record for _, record in defects if record])
+        health.strike(Folder(folder), [record for _, record in defects if record])
     if defects:
         raise typer.Exit(1)
     print("all tables are what the ledger says")
@@ -263,7 +263,7 @@ def retry(
 
     Example: thresher retry runs/demo --errors=unreadable,timeout
     """
-    where = Folder(str(folder))
+    where = Folder(folder)
     records = health.with_errors(where, parse_reasons(errors))
     health.strike(where, records)
     print(f"{len(records)} tables are made again")
@@ -279,14 +279,14 @@ def report(folder: RunFolder) -> None:
     from pipeline.report import write_report
     from pipeline.scores import Scores
 
-    where = Folder(str(folder))
+    where = Folder(folder)
     health.store_of(where)
     print(write_report(where, Scores.load((where / "subset").read("scores.parquet"))))
 
 
 @pool_app.command("build")
 def pool_build(
-    out: Annotated[Path, typer.Option(help="Folder for pool/, heldout/ and pool.json.")],
+    out: Annotated[str, typer.Option(help="Folder for pool/, heldout/ and pool.json.")],
     name: Annotated[str, typer.Argument(help="openclipart or tuxpaint.")] = "openclipart",
     limit: Annotated[int | None, typer.Option(help="Pairs in the pool.")] = None,
     source: Annotated[
@@ -300,8 +300,8 @@ def pool_build(
     """
     from pipeline.pools.build import build_pool
 
-    build_pool(source or name, out=out, limit=limit, plant=plant)
-    print((out / "pool.json").read_text(encoding="utf-8"), end="")
+    build_pool(source or name, out=Folder(out), limit=limit, plant=plant)
+    print(Folder(out).read("pool.json").decode(), end="")
 
 
 def main() -> None:

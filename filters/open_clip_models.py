@@ -142,16 +142,7 @@ def save_checkpoint_dir(path: Path, model: nn.Module, config: dict[str, Any]) ->
 
 
 def load_checkpoint_dir(path: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Load what `save_checkpoint_dir` wrote; eval mode.
-
-    Raises:
-        ValueError: The folder is not such a checkpoint.
-    """
-    if not (path / CONFIG_NAME).is_file() or not (path / WEIGHTS_NAME).is_file():
-        raise ValueError(
-            f"checkpoint: got {path}, expected a folder with {CONFIG_NAME} and {WEIGHTS_NAME}; "
-            "give the `checkpoint` folder that training wrote"
-        )
+    """Load what `save_checkpoint_dir` wrote; eval mode."""
     document = json.loads((path / CONFIG_NAME).read_text(encoding="utf-8"))
     config = document["model_cfg"]
     return _build(config, weights=str(path / WEIGHTS_NAME)), config

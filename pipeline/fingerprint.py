@@ -3,8 +3,11 @@
 import dataclasses
 import hashlib
 import json
+import posixpath
 from pathlib import Path
 from typing import Any
+
+import fsspec
 
 DIGITS = 12  # 48 bits: a run folder holds dozens of outputs
 
@@ -26,13 +29,18 @@ def fingerprint(stage: str, **parts: Any) -> str:
     return hashlib.blake2b(document.encode(), digest_size=DIGITS // 2).hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, or of a folder's files with their names; hex."""
+def file_digest(place: str | Path) -> str:
+    """Return the SHA-256 of a file, or of a folder's files with their names; hex.
+
+    Args:
+        place: Path, or any fsspec URL; the same files give the same digest wherever they lie.
+    """
     digest = hashlib.sha256()
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    fs, root = fsspec.core.url_to_fs(str(place))
+    files = sorted(fs.find(root), key=lambda f: f.split("/")) if fs.isdir(root) else [root]
     for file in files:
-        digest.update(f"{file.relative_to(path) if file != path else ''}\0".encode())
-        with file.open("rb") as stream:
+        digest.update(f"{posixpath.relpath(file, root) if file != root else ''}\0".encode())
+        with fs.open(file, "rb") as stream:
             while block := stream.read(2**20):
                 digest.update(block)
     return digest.hexdigest()

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.schema import Reason
+from pipeline.tables import read
 
 CLEAN, SWAPPED = "clean", "swapped"
 
@@ -31,10 +31,14 @@ def found_by_kind(truth: str, decisions: pa.Table) -> dict[str, Found]:
     A row that has a twin (a copy and its original) counts as dropped unless both are kept: which of
     the two stands for the picture is a matter of taste.
 
+    Args:
+        truth: Parquet with `uid`, `kind` and `twin`; path or any fsspec URL.
+        decisions: One row per sample of the pool.
+
     Raises:
-        ValueError: The truth names pairs that the pool does not have.
+        ValueError: The truth names pairs that the pool does not have, or cannot be read.
     """
-    table = pq.read_table(truth)
+    table = read(truth, ["uid", "kind", "twin"])
     kept = _kept(decisions)
     found: dict[str, Found] = {}
     rows = zip(*(table.column(c).to_pylist() for c in ("uid", "kind", "twin")), strict=True)
@@ -55,7 +59,7 @@ def alignment_auc(truth: str, uid_N: NDArray[np.bytes_], alignment_N: NDArray[np
 
     The area under the ROC curve, as the normalised Mann-Whitney rank sum; ties count half.
     """
-    table = pq.read_table(truth)
+    table = read(truth, ["uid", "kind"])
     kind = dict(zip(table.column("uid").to_pylist(), table.column("kind").to_pylist(), strict=True))
     kind_N = np.array([kind.get(bytes(u).ljust(16, b"\0").hex(), "") for u in uid_N])
     clean, swapped = np.sort(alignment_N[kind_N == CLEAN]), alignment_N[kind_N == SWAPPED]

@@ -1,12 +1,21 @@
-"""Where model files lie: in installed packages, or converted once into the cache.
+"""Where model files lie: in installed packages, converted once, or fetched, into the cache.
 
 Packages are found without importing them, so that asking for a path costs no torch or onnxruntime.
 """
 
+import hashlib
 import importlib.util
 import os
+import posixpath
 from collections.abc import Callable
 from pathlib import Path
+
+import fsspec
+
+from pipeline.folder import Folder
+from pipeline.staging import local_path, new_folder
+
+LOCAL_DIR = "local-dir:"  # open_clip's prefix for a checkpoint folder
 
 
 def cache_root() -> Path:
@@ -31,6 +40,39 @@ def model_file(name: str) -> Path:
     if name not in models:
         raise ValueError(f"model: got {name!r}, expected one of {', '.join(models)}")
     return models[name]()
+
+
+def on_disk(model: str) -> str:
+    """Return a model's name or weights as open_clip takes them: what a URL names, as a path."""
+    place = model.removeprefix(LOCAL_DIR)
+    if "://" not in place:
+        return model
+    return model.removesuffix(place) + str(fetched_model(place))
+
+
+def fetched_model(url: str) -> Path:
+    """Return the local copy of a file, or of a folder, that lies at an fsspec URL.
+
+    It is fetched into the cache, again once it has changed there (by etag, or size and time).
+
+    Raises:
+        ValueError: Nothing lies there.
+    """
+    here = local_path(url)
+    fs, root = fsspec.core.url_to_fs(url)
+    files = fs.find(root)
+    if not files:
+        raise ValueError(f"model: got {url}, which is no file; correct the URL")
+    if here is not None:
+        return here
+    state = "\0".join([url, *(fs.ukey(file) for file in files)])
+    home = cache_root() / "fetched" / hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
+    names = {file: posixpath.relpath(file, root) for file in files if file != root}
+    if not home.is_dir():
+        with new_folder(Folder(str(home)), last="") as draft:
+            for file in files:
+                fs.get_file(file, str(draft / names.get(file, posixpath.basename(root))))
+    return home if names else home / posixpath.basename(root)
 
 
 def efficientnet_lite0() -> Path:

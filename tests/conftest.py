@@ -5,9 +5,11 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_ENABLE_UINT_METRICS", "0")
 
+import fsspec
 import pytest
 import torch
 
+from pipeline.folder import Folder
 from tests.toy import build_pool
 
 torch.set_num_threads(1)
@@ -17,3 +19,17 @@ torch.set_num_threads(1)
 def pool(tmp_path_factory):
     """Return a folder with three clean shards of 12 drawn pairs each."""
     return build_pool(tmp_path_factory.mktemp("pool"), shards=3, pairs=12)
+
+
+@pytest.fixture
+def out(tmp_path):
+    """Return a folder on the local disk that is not there yet."""
+    return Folder(str(tmp_path / "out"))
+
+
+@pytest.fixture
+def remote(tmp_path):
+    """Return a folder on no disk, emptied afterwards: memory:// lasts as long as the process."""
+    yield Folder(f"memory://{tmp_path.name}/out")
+    fs = fsspec.filesystem("memory")
+    fs.rm(tmp_path.name, recursive=True) if fs.exists(tmp_path.name) else None

@@ -4,16 +4,13 @@
     OUT/checkpoint/              open_clip_config.json, open_clip_model.safetensors, train.json
     OUT/metrics.jsonl            written by `journal`
 
-Every file appears whole: it is written under another name and renamed. A folder belongs to one
-fingerprint; a run with another is refused instead of mixed in.
+The folder may lie anywhere; every file appears whole, and a checkpoint is there once its train.json
+is. A folder belongs to one fingerprint; a run with another is refused instead of mixed in.
 """
 
 import dataclasses
 import hashlib
 import json
-import os
-import shutil
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,18 +19,23 @@ from torch.optim import Optimizer
 
 from filters.open_clip_models import WEIGHTS_NAME, save_checkpoint_dir
 from pipeline.fingerprint import file_digest, fingerprint
+from pipeline.folder import Folder
 from pipeline.pairs import Pairs
+from pipeline.staging import drop_drafts, fetched, new_file, new_folder
 from training.config import Distill, Train
-from training.model import ModelConfig
+from training.model import ModelConfig, model_identity
 
 VERSION = 1  # raise when the same settings come to mean other weights
 HOW = ("loader", "save", "device")  # settings that do not change what is computed
+SUMMARY = "train.json"  # the last file of a checkpoint
 
 
-def identify(cfg: Train | Distill, pairs: Pairs, *, seed: int, teacher: Path | None = None) -> str:
+def identify(
+    cfg: Train | Distill, pairs: Pairs, *, seed: int, teacher: Folder | None = None
+) -> str:
     """Name a run by what makes its weights: settings, model document, pairs in order, and seed."""
     settings = {k: v for k, v in dataclasses.asdict(cfg).items() if k not in HOW}
-    settings["model"] = _model_identity(cfg.model)
+    settings["model"] = model_identity(cfg.model)
     digest = hashlib.sha256(pairs.uid_N.tobytes())
     for caption in pairs.captions:
         digest.update(caption.encode("utf-8", "surrogatepass") + b"\0")
@@ -54,15 +56,15 @@ class TrainingFolder:
         ValueError: The folder holds a finished run with another fingerprint.
     """
 
-    def __init__(self, out: Path, *, identity: str, keep: int) -> None:
+    def __init__(self, out: Folder, *, identity: str, keep: int) -> None:
         self.out = out
         self.identity = identity
         self.keep = keep
         self.checkpoint = out / "checkpoint"
-        self.finished = self.checkpoint.is_dir()
+        self.states = out / "state"
+        self.finished = self.checkpoint.exists(SUMMARY)
         if self.finished:
-            summary = json.loads((self.checkpoint / "train.json").read_text("utf-8"))
-            self._refuse_other(summary["fingerprint"])
+            self._refuse_other(json.loads(self.checkpoint.read(SUMMARY))["fingerprint"])
 
     def restore(self, model: nn.Module, optimizer: Optimizer) -> tuple[int, int]:
         """Load the newest state; return steps done and pictures replaced so far, (0, 0) if none.
@@ -70,10 +72,11 @@ class TrainingFolder:
         Raises:
             ValueError: The state is that of a run with another fingerprint.
         """
-        states = self._states()
-        if not states:
+        names = self._state_names()
+        if not names:
             return 0, 0
-        state = torch.load(states[-1], map_location="cpu", weights_only=True)
+        with fetched(self.states, names[-1]) as folder:
+            state = torch.load(folder / names[-1], map_location="cpu", weights_only=True)
         self._refuse_other(state["fingerprint"])
         missing, unexpected = model.load_state_dict(state["model"], strict=False)
         assert not unexpected
@@ -93,36 +96,29 @@ class TrainingFolder:
             "optimizer": optimizer.state_dict(),
             "rng": torch.get_rng_state(),
         }
-        folder = self.out / "state"
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / ".next"
-        with temporary.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(folder / f"step-{step:08d}.pt")
-        for old in self._states()[: -self.keep]:
-            old.unlink()
+        with new_file(self.states, f"step-{step:08d}.pt") as path:
+            torch.save(state, path)
+        for old in self._state_names()[: -self.keep]:
+            self.states.remove(old)
 
-    def finish(self, model: nn.Module, config: ModelConfig, summary: dict[str, Any]) -> Path:
+    def finish(self, model: nn.Module, config: ModelConfig, summary: dict[str, Any]) -> Folder:
         """Write the open_clip checkpoint, whole or not at all, and return its folder."""
-        temporary = self.out / ".checkpoint"
-        shutil.rmtree(temporary, ignore_errors=True)
-        save_checkpoint_dir(temporary, model, config)
         document = {"fingerprint": self.identity, **summary}
         text = json.dumps(document, indent=2, default=str) + "\n"
-        (temporary / "train.json").write_text(text, encoding="utf-8")
-        temporary.replace(self.checkpoint)
+        drop_drafts(self.checkpoint)
+        with new_folder(self.checkpoint, last=SUMMARY) as path:
+            save_checkpoint_dir(path, model, config)
+            (path / SUMMARY).write_text(text, encoding="utf-8")
         return self.checkpoint
 
-    def _states(self) -> list[Path]:
-        return sorted((self.out / "state").glob("step-*.pt"))
+    def _state_names(self) -> list[str]:
+        return [n for n in self.states.names() if n.startswith("step-") and n.endswith(".pt")]
 
     def _refuse_other(self, found: str) -> None:
         if found != self.identity:
             raise ValueError(
-                f"train: got settings or pairs with fingerprint {self.identity}, but {self.out} "
-                f"holds a run with {found}; give another folder, or remove that one"
+                f"train: got settings or pairs with fingerprint {self.identity}, but "
+                f"{self.out.url} holds a run with {found}; give another folder, or remove that one"
             )
 
 
@@ -135,18 +131,11 @@ def _trained_names(model: nn.Module) -> set[str]:
     return parameters | ({name for name, _ in model.named_buffers()} & set(model.state_dict()))
 
 
-def _model_identity(name: str) -> Any:
-    """A model JSON counts by what it says, not by where it lies."""
-    is_document = name.endswith(".json") and Path(name).is_file()
-    return json.loads(Path(name).read_text("utf-8")) if is_document else name
-
-
-def _weights_identity(checkpoint: Path) -> str:
+def _weights_identity(checkpoint: Folder) -> str:
     """A teacher counts by its weights, whoever trained it."""
-    weights = checkpoint / WEIGHTS_NAME
-    if not weights.is_file():
+    if not checkpoint.exists(WEIGHTS_NAME):
         raise ValueError(
-            f"teacher: got {checkpoint}, expected a checkpoint folder with {WEIGHTS_NAME}; "
+            f"teacher: got {checkpoint.url}, expected a checkpoint folder with {WEIGHTS_NAME}; "
             "give the `checkpoint` folder that training wrote"
         )
-    return file_digest(weights)
+    return file_digest(checkpoint.path(WEIGHTS_NAME))

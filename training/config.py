@@ -113,9 +113,10 @@ class Train:
     """Contrastive pretraining of an open_clip model.
 
     Attributes:
-        model: An open_clip model name, `local-dir:...`, or a path to a model JSON.
-        pretrained: open_clip tag or weights file to start from; `""` starts fresh (a Hugging Face
-            text tower always starts from its own weights).
+        model: An open_clip model name, `local-dir:...`, or a model JSON; the last two by path or
+            any fsspec URL.
+        pretrained: open_clip tag, or a weights file by path or any fsspec URL, to start from; `""`
+            starts fresh (a Hugging Face text tower always starts from its own weights).
         loss: `siglip` (arXiv:2303.15343) or `clip` (arXiv:2103.00020).
         lock_text: Freeze the text tower below its projection (LiT, arXiv:2111.07991, the other
             way round); what it says of a caption is then computed once.

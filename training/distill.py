@@ -1,7 +1,6 @@
 """Distillation: a smaller image tower learns the teacher's embeddings and keeps its text tower."""
 
-from pathlib import Path
-
+from pipeline.folder import Folder
 from pipeline.pairs import Pairs
 from training.checkpoint import TrainingFolder, identify
 from training.config import Distill
@@ -12,13 +11,13 @@ from training.objectives import FeatureDistillation
 
 def distill(
     cfg: Distill,
-    teacher: Path,
+    teacher: Folder,
     pairs: Pairs,
     *,
-    out: Path,
+    out: Folder,
     seed: int,
     on_step: OnStep | None = None,
-) -> Path:
+) -> Folder:
     """Teach a smaller image tower by feature L2 on the pairs' pictures (arXiv:2404.16637).
 
     Args:

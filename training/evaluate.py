@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from filters.open_clip_models import tokenizer
 from pipeline.decode import DecodeError, decode_rgb
+from pipeline.folder import Folder
 from pipeline.pairs import Pairs
 from training.augment import Picture, central_crop
 from training.captions import distinct_texts, embed_texts
@@ -46,7 +46,7 @@ class HeldOut:
 
 
 def evaluate(
-    checkpoint: Path,
+    checkpoint: Folder,
     heldout: Pairs,
     *,
     tasks: Sequence[str] = DEFAULTS.tasks,
@@ -117,7 +117,7 @@ def _zero_shot(
 
 
 @torch.inference_mode()
-def _encode(checkpoint: Path, heldout: Pairs, batch_size: int) -> HeldOut:
+def _encode(checkpoint: Folder, heldout: Pairs, batch_size: int) -> HeldOut:
     """Load the checkpoint and run every decodable picture through its image tower."""
     model, model_cfg = load_model(checkpoint)
     image = ImageSide(model, precision="float32")

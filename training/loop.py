@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from pipeline.folder import Folder
 from pipeline.pairs import Pairs
 from training.checkpoint import TrainingFolder, identify
 from training.config import Distill, Train
@@ -23,7 +23,9 @@ from training.order import num_steps
 OnStep = Callable[[dict[str, Any]], None]
 
 
-def train(cfg: Train, pairs: Pairs, *, out: Path, seed: int, on_step: OnStep | None = None) -> Path:
+def train(
+    cfg: Train, pairs: Pairs, *, out: Folder, seed: int, on_step: OnStep | None = None
+) -> Folder:
     """Train an image-text model on pairs; go on where an earlier call was stopped.
 
     Args:
@@ -70,14 +72,15 @@ def fit(
     with _seeded(seed):
         done, replaced = folder.restore(model, optimizer)
         batches.fill(done, steps)
-        journal = Journal(cfg, folder.out, done=done, on_step=on_step)
-        for batch in journal.waiting(batches.iterate(done, steps)):
-            lr = set_learning_rate(optimizer, done, steps, cfg.optim)
-            values = _step(objective, optimizer, batch, grad_clip=cfg.optim.grad_clip)
-            done, replaced = done + 1, replaced + batch.replaced
-            journal.record(step=done, steps=steps, lr=lr, **values, replaced=replaced)
-            if done % cfg.save.every == 0 and done < steps:
-                folder.save(model, optimizer, step=done, replaced=replaced)
+        with Journal(cfg, folder.out, done=done, on_step=on_step) as journal:
+            for batch in journal.waiting(batches.iterate(done, steps)):
+                lr = set_learning_rate(optimizer, done, steps, cfg.optim)
+                values = _step(objective, optimizer, batch, grad_clip=cfg.optim.grad_clip)
+                done, replaced = done + 1, replaced + batch.replaced
+                journal.record(step=done, steps=steps, lr=lr, **values, replaced=replaced)
+                if done % cfg.save.every == 0 and done < steps:
+                    journal.publish()  # first: a state must not be ahead of its log
+                    folder.save(model, optimizer, step=done, replaced=replaced)
     return {"seed": seed, "pairs": len(pairs), "steps": steps, "replaced": replaced}
 
 

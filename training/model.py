@@ -1,6 +1,6 @@
 """An open_clip model made ready to train: its image side in a step, its logit scale and bias."""
 
-from pathlib import Path
+import json
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from filters.open_clip_models import create_model, load_checkpoint_dir, preprocess_of
+from filters.open_clip_models import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    create_model,
+    load_checkpoint_dir,
+    preprocess_of,
+)
+from pipeline.folder import Folder
+from pipeline.staging import fetched, is_file, split_url
+from pipeline.weights import on_disk
 from training.config import Precision
 from training.losses import clip_init, siglip_init
 
@@ -29,20 +38,39 @@ def build_model(name: str, *, pretrained: str = "", seed: int) -> tuple[ClipMode
     """Build a model whose fresh weights are a function of the seed alone.
 
     The global generator of torch is left as it was found.
+
+    Args:
+        name: See `Train.model`; also any fsspec URL.
+        pretrained: See `Train.pretrained`; also any fsspec URL.
+        seed: Of fresh weights.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, model_cfg = create_model(name, pretrained=pretrained)
+        model, model_cfg = create_model(on_disk(name), pretrained=on_disk(pretrained))
         return cast("ClipModel", model), model_cfg
 
 
-def load_model(checkpoint: Path) -> tuple[ClipModel, ModelConfig]:
+def model_identity(name: str) -> Any:
+    """Return what identifies a model: a JSON counts by what it says, wherever it lies."""
+    if not name.endswith(".json") or not is_file(name):
+        return name
+    folder, file = split_url(name)
+    return json.loads(folder.read(file))
+
+
+def load_model(checkpoint: Folder) -> tuple[ClipModel, ModelConfig]:
     """Load a checkpoint folder, in eval mode.
 
     Raises:
         ValueError: It is none.
     """
-    model, model_cfg = load_checkpoint_dir(checkpoint)
+    if not checkpoint.exists(CONFIG_NAME) or not checkpoint.exists(WEIGHTS_NAME):
+        raise ValueError(
+            f"checkpoint: got {checkpoint.url}, expected a folder with {CONFIG_NAME} and "
+            f"{WEIGHTS_NAME}; give the `checkpoint` folder that training wrote"
+        )
+    with fetched(checkpoint, CONFIG_NAME, WEIGHTS_NAME) as path:
+        model, model_cfg = load_checkpoint_dir(path)
     return cast("ClipModel", model), model_cfg
 
 

@@ -1,11 +1,13 @@
 """One TOML file is one whole run: its tree, and what is checked before anything starts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipeline.config import STRICT, Curation
+from pipeline.config import STRICT, Curation, load_config
 from pipeline.folder import Folder
 from pipeline.shards import list_shards
+from pipeline.staging import fetched, is_file, split_url
 from training.alignment import Alignment
 from training.config import Distill, Evaluate, Train
 
@@ -36,23 +38,33 @@ def check_request(cfg: Run, folder: Folder) -> None:
     Raises:
         ValueError: The run folder cannot be written, or a file that the config names is not there.
     """
-    if "://" in folder.url or ":/" in folder.url:
-        raise ValueError(
-            f"--out: got {folder.url}, expected a local folder: training cannot write to a store"
-        )
     folder.check_writable()
     list_shards([*cfg.data.shards, *cfg.data.heldout])
     files = [cfg.data.truth, *(p.model for p in (cfg.train, cfg.distill) if p is not None)]
     for file in files:
-        if file.endswith((".parquet", ".json")) and not Path(file).is_file():
+        if file.endswith((".parquet", ".json")) and not is_file(file):
             raise ValueError(f"config: got {file}, which is no file; correct the path")
 
 
-def shipped_models(cfg: Run) -> Run:
+def load_run(place: str, *, overrides: Sequence[str] = ()) -> Run:
+    """Read a run's TOML by path or any fsspec URL, and find the model JSONs that it names.
+
+    Raises:
+        ValueError: There is no such file, or it is not what a run needs.
+    """
+    folder, name = split_url(place)
+    try:
+        with fetched(folder, name) as path:
+            return _shipped_models(load_config(path / name, Run, overrides=overrides))
+    except FileNotFoundError as error:
+        raise ValueError(f"config: got {place}, expected a TOML file that can be read") from error
+
+
+def _shipped_models(cfg: Run) -> Run:
     """Find model JSONs that are not below the current folder beside the code, with configs/."""
 
     def find(model: str) -> str:
-        here = not model.endswith(".json") or Path(model).is_file()
+        here = not model.endswith(".json") or is_file(model)
         return model if here or not (SHIPPED / model).is_file() else str(SHIPPED / model)
 
     train = cfg.train and replace(cfg.train, model=find(cfg.train.model))

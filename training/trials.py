@@ -3,14 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.fingerprint import file_digest, fingerprint
+from pipeline.folder import Folder
 from pipeline.pairs import Pairs, pairs_from_shards, select
 from pipeline.shards import list_shards
+from pipeline.staging import split_url
 from training.checkpoint import identify
 from training.config import Distill, Evaluate, Train
 from training.distill import distill
@@ -18,26 +19,27 @@ from training.evaluate import evaluate
 from training.loop import OnStep, train
 
 Results = dict[str, float]  # "<task>/<metric>" -> value in [0, 1]
+RESULTS = "eval_results.jsonl"
 
 
 def train_on_subset(
-    cfg: Train, pool: Pairs, subset: NDArray[np.void], *, out: Path, seed: int, on_step: OnStep
-) -> Path:
+    cfg: Train, pool: Pairs, subset: NDArray[np.void], *, out: Folder, seed: int, on_step: OnStep
+) -> Folder:
     """Train on the pairs of a `subset.npy`; return the folder of the run."""
     return _train(cfg, select(pool, subset), out / "subset", seed, on_step)
 
 
 def train_on_random(
-    cfg: Train, pool: Pairs, *, pairs: int, out: Path, seed: int, on_step: OnStep
-) -> Path:
+    cfg: Train, pool: Pairs, *, pairs: int, out: Folder, seed: int, on_step: OnStep
+) -> Folder:
     """Train on as many random pairs of the pool, for as many samples; return the folder."""
     chosen = np.sort(np.random.default_rng(seed).choice(len(pool), pairs, replace=False))
     return _train(cfg, pool.take(chosen), out / "random", seed, on_step)
 
 
 def teach_student(
-    cfg: Distill, teacher: Path, pairs: Pairs, *, out: Path, seed: int, on_step: OnStep
-) -> Path:
+    cfg: Distill, teacher: Folder, pairs: Pairs, *, out: Folder, seed: int, on_step: OnStep
+) -> Folder:
     """Distil the encoder in folder `teacher` on the pairs' pictures; return the folder."""
     checkpoint = teacher / "checkpoint"
     folder = _named(out, identify(cfg, pairs, seed=seed, teacher=checkpoint))
@@ -46,7 +48,7 @@ def teach_student(
 
 
 def judge(
-    cfg: Evaluate, runs: Mapping[str, Path], shards: Sequence[str], *, out: Path
+    cfg: Evaluate, runs: Mapping[str, Folder], shards: Sequence[str], *, out: Folder
 ) -> dict[str, Results]:
     """Evaluate each run's checkpoint on held-out shards; what was judged before is read back.
 
@@ -63,33 +65,31 @@ def judge(
     }
 
 
-def _train(cfg: Train, pairs: Pairs, out: Path, seed: int, on_step: OnStep) -> Path:
+def _train(cfg: Train, pairs: Pairs, out: Folder, seed: int, on_step: OnStep) -> Folder:
     folder = _named(out, identify(cfg, pairs, seed=seed))
     train(cfg, pairs, out=folder, seed=seed, on_step=on_step)
     return folder
 
 
-def _judge(cfg: Evaluate, checkpoint: Path, heldout: Pairs, out: Path) -> Results:
-    of = [asdict(cfg), file_digest(checkpoint), heldout.uid_N.tobytes().hex()]
-    file = _named(out, fingerprint("evaluate", of=of)) / "eval_results.jsonl"
-    if not file.is_file():
+def _judge(cfg: Evaluate, checkpoint: Folder, heldout: Pairs, out: Folder) -> Results:
+    of = [asdict(cfg), file_digest(checkpoint.url), heldout.uid_N.tobytes().hex()]
+    folder = _named(out, fingerprint("evaluate", of=of))
+    if not folder.exists(RESULTS):
         records = evaluate(
             checkpoint, heldout, tasks=cfg.tasks, batch_size=cfg.batch_size,
             templates=cfg.templates, ignore_classes=cfg.ignore_classes,
         )  # fmt: skip
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_results(file, records)
-    records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        write_results(folder.path(RESULTS), records)
+    records = [json.loads(line) for line in folder.read(RESULTS).splitlines()]
     return {f"{r['key']}/{name}": v for r in records for name, v in r["metrics"].items()}
 
 
-def write_results(file: Path, records: Sequence[Mapping]) -> None:
+def write_results(place: str, records: Sequence[Mapping]) -> None:
     """Write DataComp's `eval_results.jsonl`: one task a line; all of it or nothing."""
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
-    temporary.replace(file)
+    folder, name = split_url(place)
+    folder.write(name, "".join(json.dumps(r) + "\n" for r in records).encode())
 
 
-def _named(out: Path, identity: str) -> Path:
+def _named(out: Folder, identity: str) -> Folder:
     """Name a folder by what makes its content, so that a changed run never meets an old one."""
-    return out.with_name(f"{out.name}-{identity}")
+    return Folder(f"{out.url}-{identity}")

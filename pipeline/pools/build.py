@@ -1,12 +1,11 @@
-"""`build_pool`: from a source's name to shards on disk, whole or not at all."""
+"""`build_pool`: from a source's name to shards, whole or not at all."""
 
 import logging
 import shutil
-import tempfile
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
+from pipeline.folder import Folder
 from pipeline.pools.entry import Entry, untouched
 from pipeline.pools.item import Collection, Picture, Source
 from pipeline.pools.looks import Look, look_at
@@ -16,6 +15,7 @@ from pipeline.pools.sources import open_source
 from pipeline.pools.split import Seen, rank_of, split
 from pipeline.pools.tuxpaint import ENGLISH
 from pipeline.pools.write import write_split, write_truth
+from pipeline.staging import UNFINISHED, is_file, new_folder
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ SPARE = 1.3  # of a stream this many times the pairs are read: some turn out to 
 def build_pool(
     source: str,
     *,
-    out: Path,
+    out: Folder,
     limit: int | None = None,
     heldout_share: float = 0.2,
     shard_size: int = 500,
@@ -64,22 +64,20 @@ def build_pool(
     ready = reusable(out, settings, opened.identify())
     if ready is None:
         return _build(opened, settings, out)
-    logger.info("pool: %s is already what was asked for", out)
+    logger.info("pool: %s is already what was asked for", out.url)
     return ready
 
 
-def _build(source: Source, settings: Settings, out: Path) -> PoolManifest:
-    """Build in a folder beside `out` and rename it: whoever looks sees a whole pool or none."""
-    staging = _staging_beside(out)
-    try:
-        (staging / "spool").mkdir()
-        (staging / "new").mkdir()
-        collection = source.collect(wanted=_wanted(settings), spool=staging / "spool")
-        manifest = _write(collection, settings, staging / "new")
-        _replace(out, staging)
-        return replace(manifest, root=out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+def _build(source: Source, settings: Settings, out: Folder) -> PoolManifest:
+    """Build in a folder of its own and publish it: whoever looks sees a whole pool or none."""
+    _refuse_foreign(out)
+    with new_folder(out, last=NAME) as folder:
+        spool = folder / ".spool"
+        spool.mkdir()
+        collection = source.collect(wanted=_wanted(settings), spool=spool)
+        manifest = _write(collection, settings, folder, root=out)
+        shutil.rmtree(spool)
+    return manifest
 
 
 def _wanted(settings: Settings) -> int | None:
@@ -88,7 +86,9 @@ def _wanted(settings: Settings) -> int | None:
     return round(SPARE * settings.limit / (1 - settings.heldout_share))
 
 
-def _write(collection: Collection, settings: Settings, folder: Path) -> PoolManifest:
+def _write(
+    collection: Collection, settings: Settings, folder: Path, *, root: Folder
+) -> PoolManifest:
     limit = settings.limit
     if limit is not None and settings.plant is not None:
         limit = originals_for(limit)
@@ -108,7 +108,7 @@ def _write(collection: Collection, settings: Settings, folder: Path) -> PoolMani
         write_truth(pool, folder / TRUTH_NAME)
     size = settings.shard_size
     manifest = PoolManifest(
-        root=folder,
+        root=root,
         settings=settings,
         versions=dict(collection.versions),
         pairs={"pool": len(pool), "heldout": len(heldout)},
@@ -132,24 +132,11 @@ def _kinds(pool: list[Entry]) -> dict[str, int]:
     return dict(sorted(Counter(entry.kind.value for entry in pool).items()))
 
 
-def _staging_beside(out: Path) -> Path:
-    """Create a folder on the same file system, so that a rename publishes the pool."""
-    if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or (out / NAME).is_file())):
+def _refuse_foreign(out: Folder) -> None:
+    """Refuse to replace what is neither a pool nor what an interrupted upload of one left."""
+    is_ours = out.exists(NAME) or out.exists(UNFINISHED)
+    if is_file(out.url) or (not is_ours and (out.names() or out.files())):
         raise ValueError(
-            f"--out: got {out}, which holds other files, expected a new or empty folder or an "
+            f"--out: got {out.url}, which holds other files, expected a new or empty folder or an "
             "earlier pool; choose another one"
         )
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-building-"))
-    except OSError as error:
-        raise ValueError(
-            f"--out: got {out}, expected a place that can be written to; choose another one or "
-            f"change its permissions ({error.strerror})"
-        ) from error
-
-
-def _replace(out: Path, staging: Path) -> None:
-    if out.exists():
-        out.rename(staging / "old")
-    (staging / "new").rename(out)

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.folder import Folder
+
 NAME = "pool.json"
 TRUTH_NAME = "truth.parquet"
 FORMAT = 3  # raised when the same settings give other shards
@@ -63,7 +65,7 @@ class PoolManifest:
         shards: SHA-256 by path relative to `root`.
     """
 
-    root: Path
+    root: Folder
     settings: Settings
     versions: Mapping[str, str]
     pairs: Mapping[str, int]
@@ -74,17 +76,17 @@ class PoolManifest:
     @property
     def pool(self) -> str:
         """Return the folder of the pool's shards."""
-        return str(self.root / "pool")
+        return (self.root / "pool").url
 
     @property
     def heldout(self) -> str:
         """Return the folder of the held-out shards."""
-        return str(self.root / "heldout")
+        return (self.root / "heldout").url
 
     @property
     def truth(self) -> str:
         """Return the file with planted trouble, or an empty string."""
-        return str(self.root / TRUTH_NAME) if self.planted else ""
+        return self.root.path(TRUTH_NAME) if self.planted else ""
 
     def write(self, folder: Path) -> None:
         """Write `pool.json` into a folder."""
@@ -92,10 +94,10 @@ class PoolManifest:
         (folder / NAME).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def read_manifest(root: Path) -> PoolManifest | None:
+def read_manifest(root: Folder) -> PoolManifest | None:
     """Return the manifest of a finished pool of this format; None where there is none."""
     try:
-        document: dict[str, Any] = json.loads((root / NAME).read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads(root.read(NAME))
         if document.pop("format") != FORMAT:
             return None
         settings = document.pop("settings")
@@ -105,7 +107,7 @@ def read_manifest(root: Path) -> PoolManifest | None:
         return None
 
 
-def reusable(root: Path, settings: Settings, versions: Mapping[str, str]) -> PoolManifest | None:
+def reusable(root: Folder, settings: Settings, versions: Mapping[str, str]) -> PoolManifest | None:
     """Return the pool in `root` if it is what would be built now.
 
     Args:
@@ -118,6 +120,6 @@ def reusable(root: Path, settings: Settings, versions: Mapping[str, str]) -> Poo
         return None
     if any(found.versions.get(part) != version for part, version in versions.items()):
         return None
-    if any(not (root / shard).is_file() for shard in found.shards):
-        return None
-    return found if not found.truth or Path(found.truth).is_file() else None
+    there = set(root.files())
+    wanted = {*found.shards, *([TRUTH_NAME] if found.planted else [])}
+    return found if wanted <= there else None

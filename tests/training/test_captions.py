@@ -71,23 +71,23 @@ def test_minilm_says_what_sentence_transformers_says(minilm):
     assert cat_W @ jet_W < 0.3
 
 
-def test_a_locked_trunk_never_moves_and_its_projection_does(toy_pairs, tmp_path):
+def test_a_locked_trunk_never_moves_and_its_projection_does(toy_pairs, out, tmp_path):
     path = str(_minilm_json(tmp_path))
     cfg = Train(model=path, samples_seen=64, batch_size=16, save=Save(every=2))
-    checkpoint = train(cfg, toy_pairs(40, seed=3), out=tmp_path / "run", seed=0)
+    checkpoint = train(cfg, toy_pairs(40, seed=3), out=out / "run", seed=0)
     before = build_model(path, seed=0)[0].state_dict()
     after = load_model(checkpoint)[0].state_dict()
     trunk = [name for name in before if name.startswith("text.transformer.")]
     assert len(trunk) > 50
     assert all(torch.equal(before[name], after[name]) for name in trunk)
     assert not torch.equal(before["text.proj.weight"], after["text.proj.weight"])
-    state = max((tmp_path / "run" / "state").iterdir())
+    state = max((tmp_path / "out" / "run" / "state").iterdir())
     assert state.stat().st_size < 12e6  # the 90 MB trunk is not in it
 
 
-def test_a_locked_tower_of_open_clips_own_kind(toy_pairs, tiny_model, tmp_path):
+def test_a_locked_tower_of_open_clips_own_kind(toy_pairs, tiny_model, out):
     cfg = Train(model=tiny_model, samples_seen=64, batch_size=16)
-    checkpoint = train(cfg, toy_pairs(40, seed=3), out=tmp_path, seed=0)
+    checkpoint = train(cfg, toy_pairs(40, seed=3), out=out, seed=0)
     before = build_model(tiny_model, seed=0)[0].state_dict()
     after = load_model(checkpoint)[0].state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before if k.startswith("text."))
@@ -95,10 +95,10 @@ def test_a_locked_tower_of_open_clips_own_kind(toy_pairs, tiny_model, tmp_path):
     assert len(moved) > 20
 
 
-def test_a_model_without_a_text_tower_of_its_own_is_refused(toy_pairs, tiny_model, tmp_path):
+def test_a_model_without_a_text_tower_of_its_own_is_refused(toy_pairs, tiny_model, out, tmp_path):
     document = json.loads(Path(tiny_model).read_text())
     del document["custom_text"]
     path = tmp_path / "old.json"
     path.write_text(json.dumps(document))
     with pytest.raises(ValueError, match='add "custom_text": true'):
-        train(Train(model=str(path)), toy_pairs(40, seed=3), out=tmp_path / "run", seed=0)
+        train(Train(model=str(path)), toy_pairs(40, seed=3), out=out / "run", seed=0)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.folder import Folder
 from training.config import Distill, Optim, Save, Train
 from training.distill import distill
 from training.evaluate import evaluate
@@ -15,11 +16,13 @@ from training.model import load_model
 
 
 @pytest.fixture(scope="module")
-def teacher(toy_pairs, tiny_model, tmp_path_factory) -> Path:
+def teacher(toy_pairs, tiny_model, tmp_path_factory) -> Folder:
     cfg = Train(
         model=tiny_model, lock_text=False, samples_seen=5120, batch_size=64, optim=Optim(lr=3e-3)
     )
-    return train(cfg, toy_pairs(300, seed=1), out=tmp_path_factory.mktemp("teacher"), seed=0)
+    return train(
+        cfg, toy_pairs(300, seed=1), out=Folder(str(tmp_path_factory.mktemp("teacher"))), seed=0
+    )
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +40,9 @@ def short(student_model) -> Distill:
     return Distill(model=student_model, samples_seen=8 * 16, batch_size=16, save=Save(every=3))
 
 
-def test_the_student_learns_the_planted_truth(toy_pairs, teacher, student_model, short, tmp_path):
+def test_the_student_learns_the_planted_truth(toy_pairs, teacher, student_model, short, out):
     cfg = dataclasses.replace(short, samples_seen=5120, batch_size=64, optim=Optim(lr=3e-3))
-    student = distill(cfg, teacher, toy_pairs(300, seed=1), out=tmp_path, seed=7)
+    student = distill(cfg, teacher, toy_pairs(300, seed=1), out=out, seed=7)
     tasks, templates = ("zeroshot:colour",), ("a {c} thing", "{c}")
     heldout = toy_pairs(100, seed=2)
     metrics = evaluate(student, heldout, tasks=tasks, batch_size=64, templates=templates)[0]
@@ -51,30 +54,30 @@ def test_the_student_learns_the_planted_truth(toy_pairs, teacher, student_model,
     assert size["student"] < size["teacher"]
 
 
-def test_everything_but_the_image_tower_is_the_teachers(toy_pairs, teacher, short, tmp_path):
-    student = distill(short, teacher, toy_pairs(40, seed=3), out=tmp_path, seed=7)
+def test_everything_but_the_image_tower_is_the_teachers(toy_pairs, teacher, short, out):
+    student = distill(short, teacher, toy_pairs(40, seed=3), out=out, seed=7)
     ours, theirs = load_model(student)[0].state_dict(), load_model(teacher)[0].state_dict()
     shared = {k for k in theirs if not k.startswith("visual.")}
     assert shared == {k for k in ours if not k.startswith("visual.")}
     assert all(torch.equal(ours[k], theirs[k]) for k in shared)
 
 
-def test_resumed_equals_uninterrupted(toy_pairs, teacher, short, tmp_path):
+def test_resumed_equals_uninterrupted(toy_pairs, teacher, short, out):
     pairs = toy_pairs(40, seed=3)
 
     def stop(entry):
         if entry["step"] == 5:
             raise KeyboardInterrupt
 
-    whole = distill(short, teacher, pairs, out=tmp_path / "whole", seed=7)
+    whole = distill(short, teacher, pairs, out=out / "whole", seed=7)
     with pytest.raises(KeyboardInterrupt):
-        distill(short, teacher, pairs, out=tmp_path / "cut", seed=7, on_step=stop)
-    resumed = distill(short, teacher, pairs, out=tmp_path / "cut", seed=7)
+        distill(short, teacher, pairs, out=out / "cut", seed=7, on_step=stop)
+    resumed = distill(short, teacher, pairs, out=out / "cut", seed=7)
     name = "open_clip_model.safetensors"
-    assert (whole / name).read_bytes() == (resumed / name).read_bytes()
+    assert whole.read(name) == resumed.read(name)
 
 
-def test_a_student_of_another_width_is_refused(toy_pairs, teacher, short, tmp_path):
+def test_a_student_of_another_width_is_refused(toy_pairs, teacher, short, out, tmp_path):
     document = json.loads(Path(short.model).read_text())
     document["embed_dim"] = 48
     path = tmp_path / "wide.json"
@@ -84,20 +87,20 @@ def test_a_student_of_another_width_is_refused(toy_pairs, teacher, short, tmp_pa
             dataclasses.replace(short, model=str(path)),
             teacher,
             toy_pairs(40, seed=3),
-            out=tmp_path / "out",
+            out=out / "out",
             seed=7,
         )
 
 
-def test_a_teacher_that_is_none_is_refused(toy_pairs, short, tmp_path):
+def test_a_teacher_that_is_none_is_refused(toy_pairs, short, out, tmp_path):
     with pytest.raises(ValueError, match=r"teacher: got .*, expected a checkpoint folder"):
-        distill(short, tmp_path, toy_pairs(40, seed=3), out=tmp_path / "out", seed=7)
+        distill(short, out, toy_pairs(40, seed=3), out=out / "out", seed=7)
 
 
-def test_another_teacher_is_another_run(toy_pairs, tiny_model, teacher, short, tmp_path):
+def test_another_teacher_is_another_run(toy_pairs, tiny_model, teacher, short, out):
     pairs = toy_pairs(40, seed=3)
-    distill(short, teacher, pairs, out=tmp_path / "out", seed=7)
+    distill(short, teacher, pairs, out=out / "out", seed=7)
     cfg = Train(model=tiny_model, lock_text=False, samples_seen=32, batch_size=16)
-    other = train(cfg, pairs, out=tmp_path / "other", seed=1)
+    other = train(cfg, pairs, out=out / "other", seed=1)
     with pytest.raises(ValueError, match="holds a run with"):
-        distill(short, other, pairs, out=tmp_path / "out", seed=7)
+        distill(short, other, pairs, out=out / "out", seed=7)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.folder import Folder
 from training.config import Train
 from training.evaluate import evaluate
 from training.loop import train
@@ -92,7 +93,9 @@ def test_class_names_are_said_as_words():
 @pytest.fixture(scope="module")
 def checkpoint(toy_pairs, tiny_model, tmp_path_factory):
     cfg = Train(model=tiny_model, lock_text=False, samples_seen=32, batch_size=16)
-    return train(cfg, toy_pairs(40, seed=3), out=tmp_path_factory.mktemp("run"), seed=0)
+    return train(
+        cfg, toy_pairs(40, seed=3), out=Folder(str(tmp_path_factory.mktemp("run"))), seed=0
+    )
 
 
 def test_corrupt_pictures_are_left_out_and_counted(toy_pairs, checkpoint):
@@ -130,7 +133,7 @@ def test_an_unknown_task_names_the_known_ones(toy_pairs, checkpoint, task):
 
 def test_a_folder_that_is_no_checkpoint_is_refused(toy_pairs, tmp_path):
     with pytest.raises(ValueError, match=r"expected a folder with open_clip_config\.json"):
-        evaluate(tmp_path, toy_pairs(30, seed=4), tasks=("retrieval",), batch_size=16)
+        evaluate(Folder(str(tmp_path)), toy_pairs(30, seed=4), tasks=("retrieval",), batch_size=16)
 
 
 def test_batch_size_changes_no_metric(toy_pairs, checkpoint):

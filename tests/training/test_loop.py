@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 from training.config import Optim, Save, Train
 from training.evaluate import evaluate
@@ -23,7 +23,7 @@ TEMPLATES = ("a {c} thing", "{c}")
 
 
 def _weights(checkpoint):
-    return load_file(checkpoint / "open_clip_model.safetensors")
+    return load(checkpoint.read("open_clip_model.safetensors"))
 
 
 def _equal(a, b):
@@ -32,7 +32,7 @@ def _equal(a, b):
 
 def _lines(out):
     """What the log says, without how long it took."""
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in out.read("metrics.jsonl").splitlines()]
     return [{k: v for k, v in x.items() if k not in ("samples_per_s", "data_wait")} for x in lines]
 
 
@@ -61,7 +61,7 @@ def _stop_at(step):
 
 
 @pytest.mark.parametrize("loss", ["siglip", "clip"])
-def test_it_learns_the_planted_truth(toy_pairs, tiny_model, tmp_path, loss):
+def test_it_learns_the_planted_truth(toy_pairs, tiny_model, out, loss):
     cfg = Train(
         model=tiny_model,
         loss=loss,
@@ -70,7 +70,7 @@ def test_it_learns_the_planted_truth(toy_pairs, tiny_model, tmp_path, loss):
         batch_size=64,
         optim=Optim(lr=3e-3),
     )
-    checkpoint = train(cfg, toy_pairs(300, seed=1), out=tmp_path, seed=0)
+    checkpoint = train(cfg, toy_pairs(300, seed=1), out=out, seed=0)
     records = evaluate(
         checkpoint, toy_pairs(100, seed=2), tasks=TASKS, batch_size=64, templates=TEMPLATES
     )
@@ -78,34 +78,34 @@ def test_it_learns_the_planted_truth(toy_pairs, tiny_model, tmp_path, loss):
     assert by_key["zeroshot:shape"]["mean_per_class_recall"] > 0.8  # chance 0.33
     assert by_key["zeroshot:colour"]["mean_per_class_recall"] > 0.8  # chance 0.25
     assert by_key["retrieval"]["mean_recall@1"] > 0.8  # chance about 0.08
-    losses = [entry["loss"] for entry in _lines(tmp_path)]
+    losses = [entry["loss"] for entry in _lines(out)]
     assert losses[-1] < losses[0]
 
 
-def test_resumed_equals_uninterrupted_bit_for_bit(toy_pairs, short, tmp_path):
+def test_resumed_equals_uninterrupted_bit_for_bit(toy_pairs, short, out):
     pairs = toy_pairs(40, seed=3, corrupt=(7,))
-    whole = train(short, pairs, out=tmp_path / "whole", seed=5)
+    whole = train(short, pairs, out=out / "whole", seed=5)
     with pytest.raises(Stopped):
-        train(short, pairs, out=tmp_path / "cut", seed=5, on_step=_stop_at(5))
+        train(short, pairs, out=out / "cut", seed=5, on_step=_stop_at(5))
     seen = []
-    resumed = train(short, pairs, out=tmp_path / "cut", seed=5, on_step=seen.append)
+    resumed = train(short, pairs, out=out / "cut", seed=5, on_step=seen.append)
     assert [entry["step"] for entry in seen] == [4, 5, 6, 7, 8]
     assert _equal(_weights(whole), _weights(resumed))
-    assert _lines(tmp_path / "whole") == _lines(tmp_path / "cut")
-    assert (whole / "train.json").read_bytes() == (resumed / "train.json").read_bytes()
+    assert _lines(out / "whole") == _lines(out / "cut")
+    assert whole.read("train.json") == resumed.read("train.json")
 
 
-def test_how_it_runs_may_change_on_resuming(toy_pairs, short, tmp_path):
+def test_how_it_runs_may_change_on_resuming(toy_pairs, short, out):
     pairs = toy_pairs(40, seed=3)
-    whole = train(short, pairs, out=tmp_path / "whole", seed=5)
+    whole = train(short, pairs, out=out / "whole", seed=5)
     with pytest.raises(Stopped):
-        train(short, pairs, out=tmp_path / "cut", seed=5, on_step=_stop_at(5))
+        train(short, pairs, out=out / "cut", seed=5, on_step=_stop_at(5))
     other = dataclasses.replace(
         short,
         loader=dataclasses.replace(short.loader, threads=1, prefetch=1, cache_bytes=0),
         save=dataclasses.replace(short.save, every=1),
     )
-    resumed = train(other, pairs, out=tmp_path / "cut", seed=5)
+    resumed = train(other, pairs, out=out / "cut", seed=5)
     assert _equal(_weights(whole), _weights(resumed))
 
 
@@ -124,33 +124,33 @@ train(cfg, pairs, out=out, seed=5, on_step=kill)
 """
 
 
-def test_killed_and_started_again_equals_uninterrupted(toy_pairs, short, tmp_path):
+def test_killed_and_started_again_equals_uninterrupted(toy_pairs, short, out, tmp_path):
     pairs, job = toy_pairs(40, seed=3), tmp_path / "job.pickle"
-    job.write_bytes(pickle.dumps((short, pairs, tmp_path / "cut")))
+    job.write_bytes(pickle.dumps((short, pairs, out / "cut")))
     process = subprocess.run([sys.executable, "-c", KILLED_RUN, job], check=False, cwd=ROOT)
     assert process.returncode == -signal.SIGKILL
-    assert not (tmp_path / "cut" / "checkpoint").exists()
-    resumed = train(short, pairs, out=tmp_path / "cut", seed=5)
-    whole = train(short, pairs, out=tmp_path / "whole", seed=5)
+    assert not (out / "cut").exists("checkpoint")
+    resumed = train(short, pairs, out=out / "cut", seed=5)
+    whole = train(short, pairs, out=out / "whole", seed=5)
     assert _equal(_weights(whole), _weights(resumed))
-    assert _lines(tmp_path / "whole") == _lines(tmp_path / "cut")
+    assert _lines(out / "whole") == _lines(out / "cut")
 
 
-def test_a_finished_run_returns_without_touching_data(toy_pairs, short, tmp_path):
+def test_a_finished_run_returns_without_touching_data(toy_pairs, short, out):
     pairs = toy_pairs(40, seed=3)
-    first = train(short, pairs, out=tmp_path, seed=5)
+    first = train(short, pairs, out=out, seed=5)
     gone = dataclasses.replace(pairs, shards=("/nowhere/00000.tar",))
-    assert train(short, gone, out=tmp_path, seed=5) == first
+    assert train(short, gone, out=out, seed=5) == first
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_another_run_in_the_same_folder_is_refused(toy_pairs, short, tmp_path, finished):
+def test_another_run_in_the_same_folder_is_refused(toy_pairs, short, out, finished):
     pairs = toy_pairs(40, seed=3)
     if finished:
-        train(short, pairs, out=tmp_path, seed=5)
+        train(short, pairs, out=out, seed=5)
     else:
         with pytest.raises(Stopped):
-            train(short, pairs, out=tmp_path, seed=5, on_step=_stop_at(5))
+            train(short, pairs, out=out, seed=5, on_step=_stop_at(5))
     other = dataclasses.replace(short, optim=Optim(lr=0.5))
     for cfg, given, seed in (
         (other, pairs, 5),
@@ -158,40 +158,39 @@ def test_another_run_in_the_same_folder_is_refused(toy_pairs, short, tmp_path, f
         (short, pairs, 6),
     ):
         with pytest.raises(ValueError, match="holds a run with"):
-            train(cfg, given, out=tmp_path, seed=seed)
+            train(cfg, given, out=out, seed=seed)
 
 
-def test_only_the_newest_states_are_kept(toy_pairs, short, tmp_path):
+def test_only_the_newest_states_are_kept(toy_pairs, short, out):
     cfg = dataclasses.replace(short, save=Save(every=1, keep=2))
-    train(cfg, toy_pairs(40, seed=3), out=tmp_path, seed=5)
-    names = sorted(path.name for path in (tmp_path / "state").iterdir())
-    assert names == ["step-00000006.pt", "step-00000007.pt"]
+    train(cfg, toy_pairs(40, seed=3), out=out, seed=5)
+    assert (out / "state").files() == ["step-00000006.pt", "step-00000007.pt"]
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(toy_pairs, short, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run(toy_pairs, short, out):
     cfg = dataclasses.replace(short, optim=Optim(lr=1e30, warmup=0.0, grad_clip=1e30))
     with pytest.raises(RuntimeError, match="got loss nan, expected a finite number"):
-        train(cfg, toy_pairs(40, seed=3), out=tmp_path, seed=5)
+        train(cfg, toy_pairs(40, seed=3), out=out, seed=5)
 
 
-def test_bfloat16_learns_too(toy_pairs, short, tmp_path):
+def test_bfloat16_learns_too(toy_pairs, short, out):
     cfg = dataclasses.replace(short, precision="bfloat16")
-    checkpoint = train(cfg, toy_pairs(40, seed=3), out=tmp_path, seed=5)
+    checkpoint = train(cfg, toy_pairs(40, seed=3), out=out, seed=5)
     assert all(w.dtype in (torch.float32, torch.int64) for w in _weights(checkpoint).values())
-    assert len(_lines(tmp_path)) == 4
+    assert len(_lines(out)) == 4
 
 
-def test_plain_open_clip_loads_the_checkpoint(toy_pairs, short, tmp_path):
+def test_plain_open_clip_loads_the_checkpoint(toy_pairs, short, out):
     """Same document, same weights, same features, without any of our code."""
     import open_clip
 
-    checkpoint = train(short, toy_pairs(40, seed=3), out=tmp_path, seed=5)
-    theirs, _, transform = open_clip.create_model_and_transforms(f"local-dir:{checkpoint}")
+    checkpoint = train(short, toy_pairs(40, seed=3), out=out, seed=5)
+    theirs, _, transform = open_clip.create_model_and_transforms(f"local-dir:{checkpoint.url}")
     theirs.eval()
     ours, _ = load_model(checkpoint)
     generator = torch.Generator().manual_seed(0)
     pictures = torch.randn(4, 3, 32, 32, generator=generator)
-    tokens = open_clip.get_tokenizer(f"local-dir:{checkpoint}")(["a red bar", "a blue circle"])
+    tokens = open_clip.get_tokenizer(f"local-dir:{checkpoint.url}")(["a red bar", "a blue circle"])
     with torch.no_grad():
         torch.testing.assert_close(ours.encode_image(pictures), theirs.encode_image(pictures))
         torch.testing.assert_close(ours.encode_text(tokens), theirs.encode_text(tokens))

@@ -6,11 +6,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.decode import DecodeError, decode_rgb
+from pipeline.folder import Folder
 from pipeline.pools.build import build_pool
 from pipeline.pools.looks import look
 from pipeline.samples import read_shard
 from pipeline.schema import Reason
 from pipeline.shards import list_shards
+from pipeline.staging import is_file
 
 
 def samples(folder):
@@ -22,8 +24,8 @@ def tree(folder):
 
 
 @pytest.fixture
-def planted(clipart, tmp_path):
-    return build_pool("openclipart", out=tmp_path / "out", limit=90, shard_size=25, plant=3)
+def planted(clipart, out):
+    return build_pool("openclipart", out=out, limit=90, shard_size=25, plant=3)
 
 
 def test_the_layout_is_what_stages_expect(planted, tmp_path):
@@ -79,71 +81,71 @@ def test_the_manifest_tells_the_whole_story(planted, tmp_path):
         assert hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest() == digest
 
 
-def test_nothing_is_lost_on_the_way(clipart, tmp_path):
-    built = build_pool("openclipart", out=tmp_path / "out")
+def test_nothing_is_lost_on_the_way(clipart, out):
+    built = build_pool("openclipart", out=out)
     assert sum(built.pairs.values()) + sum(built.left_out.values()) == 120 + 2
     assert not built.truth
 
 
-def test_the_same_request_gives_the_same_bytes(clipart, tmp_path):
+def test_the_same_request_gives_the_same_bytes(clipart, out, tmp_path):
     for name in ("one", "two"):
-        build_pool("openclipart", out=tmp_path / name, limit=60, plant=1)
-    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+        build_pool("openclipart", out=out / name, limit=60, plant=1)
+    assert tree(tmp_path / "out/one") == tree(tmp_path / "out/two")
 
 
-def test_a_smaller_limit_takes_a_part_of_the_larger_pool(clipart, tmp_path):
-    small, large = (build_pool("openclipart", out=tmp_path / str(n), limit=n) for n in (30, 60))
+def test_a_smaller_limit_takes_a_part_of_the_larger_pool(clipart, out):
+    small, large = (build_pool("openclipart", out=out / str(n), limit=n) for n in (30, 60))
     assert {s.uid for s in samples(small.pool)} < {s.uid for s in samples(large.pool)}
     assert {s.uid for s in samples(small.heldout)} == {s.uid for s in samples(large.heldout)}
 
 
-def test_a_finished_pool_is_reused_without_reading_the_source(planted, clipart, tmp_path):
+def test_a_finished_pool_is_reused_without_reading_the_source(planted, clipart, out, tmp_path):
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")}
     for picture in clipart.rglob("*.png"):
         picture.unlink()
-    again = build_pool("openclipart", out=tmp_path / "out", limit=90, shard_size=25, plant=3)
+    again = build_pool("openclipart", out=out, limit=90, shard_size=25, plant=3)
     assert again == planted
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")} == before
 
 
-def test_other_settings_or_another_version_replace_it(planted, clipart, tmp_path):
-    other = build_pool("openclipart", out=tmp_path / "out", limit=50)
+def test_other_settings_or_another_version_replace_it(planted, clipart, out, tmp_path):
+    other = build_pool("openclipart", out=out, limit=50)
     assert other.pairs["pool"] == 50
     assert not (tmp_path / "out/truth.parquet").exists()
     for package in (clipart / "debian").iterdir():
         package.rename(package.with_name(package.name.replace("0.18", "0.19")))
-    newer = build_pool("openclipart", out=tmp_path / "out", limit=50)
+    newer = build_pool("openclipart", out=out, limit=50)
     assert set(newer.versions.values()) == {"1:0.19"}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "out"]  # nothing left beside it
 
 
-def test_a_damaged_pool_is_built_again(planted, tmp_path):
+def test_a_damaged_pool_is_built_again(planted, out, tmp_path):
     (tmp_path / "out/pool/00001.tar").unlink()
-    again = build_pool("openclipart", out=tmp_path / "out", limit=90, shard_size=25, plant=3)
+    again = build_pool("openclipart", out=out, limit=90, shard_size=25, plant=3)
     assert again == planted
     assert (tmp_path / "out/pool/00001.tar").is_file()
 
 
-def test_a_failure_leaves_the_earlier_pool_alone(planted, clipart, tmp_path):
+def test_a_failure_leaves_the_earlier_pool_alone(planted, clipart, out, tmp_path):
     before = tree(tmp_path / "out")
     for picture in clipart.rglob("*.png"):
         picture.unlink()
     with pytest.raises(ValueError, match="without a picture"):
-        build_pool("openclipart", out=tmp_path / "out", limit=10)
+        build_pool("openclipart", out=out, limit=10)
     assert tree(tmp_path / "out") == before
 
 
-def test_someone_elses_folder_is_refused(clipart, tmp_path):
+def test_someone_elses_folder_is_refused(clipart, out, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.txt").write_text("years of work", encoding="utf-8")
     with pytest.raises(ValueError, match=r"--out: got .*out, which holds other files"):
-        build_pool("openclipart", out=tmp_path / "out")
+        build_pool("openclipart", out=out)
 
 
 def test_a_place_that_cannot_be_written_is_named(clipart, tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(ValueError, match=r"--out: got .*file/out, expected a place that can be"):
-        build_pool("openclipart", out=tmp_path / "file/out")
+        build_pool("openclipart", out=Folder(str(tmp_path / "file/out")))
 
 
 @pytest.mark.parametrize(
@@ -155,14 +157,40 @@ def test_a_place_that_cannot_be_written_is_named(clipart, tmp_path):
         ({"plant": -1}, "plant: got -1"),
     ],
 )
-def test_settings_out_of_range_are_refused(tmp_path, setting, message):
+def test_settings_out_of_range_are_refused(out, setting, message):
     with pytest.raises(ValueError, match=message):
-        build_pool("openclipart", out=tmp_path / "out", **setting)
+        build_pool("openclipart", out=out, **setting)
+
+
+def test_a_pool_in_a_store_is_the_pool_on_a_disk(planted, clipart, tmp_path, remote):
+    asked = {"limit": 90, "shard_size": 25, "plant": 3}
+    built = build_pool("openclipart", out=remote, **asked)
+    there = {name: remote.read(name) for name in remote.files()}
+    assert there == tree(tmp_path / "out")
+    assert len(samples(built.pool)) == pq.read_table(planted.truth).num_rows == 90
+    assert is_file(built.truth)
+    for picture in clipart.rglob("*.png"):
+        picture.unlink()
+    assert build_pool("openclipart", out=remote, **asked) == built
+
+
+def test_a_pool_in_a_store_is_replaced_and_nothing_else_is(clipart, remote):
+    build_pool("openclipart", out=remote, limit=90, shard_size=25, plant=3)
+    build_pool("openclipart", out=remote, limit=50, shard_size=25)
+    pool = {f"pool/{i:05d}.tar" for i in range(2)}
+    assert {n for n in remote.files() if not n.startswith("heldout/")} == {"pool.json", *pool}
+    remote.remove("pool.json")
+    with pytest.raises(ValueError, match=f"--out: got {remote.url}, which holds other files"):
+        build_pool("openclipart", out=remote, limit=50)
+    remote.write(".unfinished", b"")  # as an upload that was cut off leaves it
+    again = build_pool("openclipart", out=remote, limit=50)
+    assert len(samples(again.pool)) == 50
+    assert ".unfinished" not in remote.files()
 
 
 @pytest.mark.demo
-def test_the_real_openclipart_has_what_the_demo_needs(tmp_path):
-    built = build_pool("openclipart", out=tmp_path / "out", limit=4000, plant=7)
+def test_the_real_openclipart_has_what_the_demo_needs(out):
+    built = build_pool("openclipart", out=out, limit=4000, plant=7)
     assert built.pairs["pool"] == 4000
     assert built.pairs["heldout"] > 300
     assert built.planted["swapped"] == 320

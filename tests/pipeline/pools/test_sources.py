@@ -57,8 +57,8 @@ def test_a_stream_is_read_only_as_far_as_wanted(parquet, tmp_path):
     assert len(HubDataset.parse(f"hf:{parquet}").collect(wanted=4, spool=tmp_path).items) == 4
 
 
-def test_a_folder_of_pictures_is_a_dataset_too(image_folder, tmp_path):
-    built = build_pool(f"hf:{image_folder}", out=tmp_path / "out", heldout_share=0)
+def test_a_folder_of_pictures_is_a_dataset_too(image_folder, out):
+    built = build_pool(f"hf:{image_folder}", out=out, heldout_share=0)
     captions = {s.caption for url in list_shards([built.pool]) for s in read_shard(url)}
     assert captions == {f"blots {i}" for i in range(6)}
 
@@ -112,8 +112,8 @@ def shards(draw, tmp_path):
     return folder
 
 
-def test_ones_own_shards_pass_through(shards, draw, tmp_path):
-    built = build_pool(f"{shards}/*.tar", out=tmp_path / "out", heldout_share=0.3)
+def test_ones_own_shards_pass_through(shards, draw, out):
+    built = build_pool(f"{shards}/*.tar", out=out, heldout_share=0.3)
     assert sum(built.pairs.values()) == 19
     assert built.left_out["missing_caption"] == 2
     assert built.left_out["repeated_uid"] == 1
@@ -127,14 +127,12 @@ def test_ones_own_shards_pass_through(shards, draw, tmp_path):
             assert sample.meta["width"] == 120  # measured, whatever the json said
 
 
-def test_a_changed_shard_is_noticed(shards, draw, tmp_path):
-    first = build_pool(str(shards), out=tmp_path / "out")
+def test_a_changed_shard_is_noticed(shards, draw, out):
+    first = build_pool(str(shards), out=out)
     write_shard(shards / "2.tar", [("a.jpg", draw(50, form="JPEG")), ("a.txt", b"new")])
-    assert sum(build_pool(str(shards), out=tmp_path / "out").pairs.values()) == (
-        sum(first.pairs.values()) + 1
-    )
+    assert sum(build_pool(str(shards), out=out).pairs.values()) == (sum(first.pairs.values()) + 1)
 
 
-def test_planting_works_without_categories(shards, tmp_path):
-    built = build_pool(str(shards), out=tmp_path / "out", heldout_share=0, plant=0)
+def test_planting_works_without_categories(shards, out):
+    built = build_pool(str(shards), out=out, heldout_share=0, plant=0)
     assert built.planted["swapped"] == 2

@@ -1,0 +1,141 @@
+"""Local copies of what lies anywhere: some libraries read and write nothing but files on a disk.
+
+A folder on a local disk is used as it is and published by renaming. Elsewhere files go through a
+temporary folder (`TMPDIR` says where), one upload each, so that nothing is held in memory.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import fsspec
+
+from pipeline.folder import Folder
+
+UNFINISHED = ".unfinished"  # lies in a remote folder while its files are being replaced
+PREFIX = "thresher-"
+
+
+def split_url(url: str) -> tuple[Folder, str]:
+    """Split the path or URL of a file into its folder and its name."""
+    folder, slash, name = url.rpartition("/")
+    return Folder(folder + slash or "."), name
+
+
+def is_file(url: str) -> bool:
+    """Tell whether there is a file at a path or any fsspec URL."""
+    fs, path = fsspec.core.url_to_fs(url)
+    return fs.isfile(path)
+
+
+def local_path(url: str) -> Path | None:
+    """Return where a path or URL lies on a local disk; None if it lies elsewhere."""
+    scheme, separator, path = url.partition("://")
+    if not separator:
+        return Path(url).expanduser()  # as fsspec does
+    return Path(path) if scheme in {"file", "local"} else None
+
+
+@contextmanager
+def fetched(folder: Folder, *names: str) -> Iterator[Path]:
+    """Give a local folder that has these files: `folder` itself, or a temporary copy of them.
+
+    Raises:
+        FileNotFoundError: A file to be copied is not there.
+    """
+    here = local_path(folder.url)
+    if here is not None:
+        yield here
+        return
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as temporary:
+        for name in names:
+            folder.download(name, Path(temporary) / name)
+        yield Path(temporary)
+
+
+@contextmanager
+def new_file(folder: Folder, name: str) -> Iterator[Path]:
+    """Give a local path to write to; the file is in `folder`, whole, once the block ends well."""
+    here = local_path(folder.url)
+    if here is None:
+        with tempfile.TemporaryDirectory(prefix=PREFIX) as temporary:
+            draft = Path(temporary) / name
+            yield draft
+            folder.upload(draft, name)
+        return
+    here.mkdir(parents=True, exist_ok=True)
+    draft = here / f".{name}.next"
+    try:
+        yield draft
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        draft.replace(here / name)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def new_folder(folder: Folder, *, last: str) -> AbstractContextManager[Path]:
+    """Give an empty local folder; what it holds when the block ends well becomes `folder`.
+
+    On a local disk by renaming. Elsewhere file by file: the file `last` goes first of the old ones
+    and comes last of the new ones, so that whoever looks for it sees a whole folder or none.
+
+    Raises:
+        ValueError: `folder` cannot be written to.
+    """
+    here = local_path(folder.url)
+    return _uploaded(folder, last) if here is None else _renamed(here)
+
+
+def drop_drafts(folder: Folder) -> None:
+    """Remove what killed writers left beside a local folder; for folders that have one writer."""
+    here = local_path(folder.url)
+    if here is not None:
+        for draft in here.parent.glob(f"{_draft_prefix(here)}*"):
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _draft_prefix(here: Path) -> str:
+    return f".{here.name}-building-"
+
+
+@contextmanager
+def _renamed(here: Path) -> Iterator[Path]:
+    try:
+        here.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=here.parent, prefix=_draft_prefix(here)))
+    except OSError as error:
+        raise ValueError(
+            f"--out: got {here}, expected a place that can be written to; choose another one or "
+            f"change its permissions ({error.strerror})"
+        ) from error
+    try:
+        draft = beside / "new"
+        draft.mkdir()
+        yield draft
+        if here.exists():
+            here.rename(beside / "old")
+        draft.rename(here)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def _uploaded(folder: Folder, last: str) -> Iterator[Path]:
+    folder.write(UNFINISHED, b"")  # now, so that a place that takes no files is refused before work
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as temporary:
+        draft = Path(temporary)
+        yield draft
+        new = {p.relative_to(draft).as_posix() for p in draft.rglob("*") if p.is_file()} - {last}
+        old = set(folder.files()) - {last, UNFINISHED}
+        if folder.exists(last):
+            folder.remove(last)
+        for name in sorted(new):
+            folder.upload(draft / name, name)
+        for name in sorted(old - new):
+            folder.remove(name)
+        folder.upload(draft / last, last)
+    folder.remove(UNFINISHED)
