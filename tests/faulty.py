@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import fsspec
 import pytest
 
 BUCKET = "bucket"
@@ -120,11 +121,10 @@ class Proxy:
 
 @contextmanager
 def faulty_store() -> Iterator[Proxy]:
-    """Run moto's S3 with one bucket behind a proxy, and point S3 clients at it."""
-    from fsspec import get_filesystem_class
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    """Run moto's S3 with a bucket behind a proxy; skips where it is not installed."""
+    pytest.importorskip("s3fs")
+    moto = pytest.importorskip("moto.server")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
         with _proxy("{}:{}".format(*server.get_host_and_port())) as proxy:
@@ -134,7 +134,7 @@ def faulty_store() -> Iterator[Proxy]:
                     patch.setenv(name, "testing")
                 patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
                 patch.setenv("AWS_ENDPOINT_URL", proxy.url)
-                get_filesystem_class("s3").clear_instance_cache()  # of an earlier address
+                fsspec.get_filesystem_class("s3").clear_instance_cache()  # of an earlier address
                 yield proxy
     finally:
         server.stop()

@@ -7,9 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("s3fs")
-pytest.importorskip("moto")
-
 from pipeline.folder import PART_BYTES, Folder
 from pipeline.transient import DiskFull, Patience
 from tests.faulty import (
@@ -71,16 +68,22 @@ def write_streamed(folder, name, data):
             file.write(data[start : start + 2**20])
 
 
+@pytest.fixture(params=["local", "memory", "s3"])
+def anywhere(request, tmp_path):
+    """Return a new folder on each kind of filesystem."""
+    if request.param == "s3":
+        return request.getfixturevalue("run")
+    return Folder(str(tmp_path) if request.param == "local" else f"memory://{tmp_path.name}")
+
+
 @pytest.fixture(params=[Folder.write, write_streamed], ids=["write", "open_write"])
 def write(request):
     """Return each way to publish a file: (folder, name, data)."""
     return request.param
 
 
-@pytest.mark.parametrize("root", ["local", "memory", "s3"])
-def test_a_folder_is_the_same_everywhere(root, run, tmp_path, write):
-    local, memory = Folder(str(tmp_path)), Folder(f"memory://{tmp_path.name}")
-    folder = {"local": local, "memory": memory, "s3": run}[root] / "inner"
+def test_a_folder_is_the_same_everywhere(anywhere, write):
+    folder = anywhere / "inner"
     assert folder.names() == []
     assert not folder.exists("a")
     with pytest.raises(FileNotFoundError):
@@ -131,17 +134,15 @@ def test_a_file_of_several_parts_arrives_whole_over_faults(proxy, run, seed):
 
 
 def test_an_upload_whose_last_answer_got_lost_is_done_again(proxy, run):
-    lost = []
+    faults = iter([Reset(after=True), Status(404, "NoSuchUpload")])  # as MinIO says it
 
     def plan(method, path):
-        if lost or method != "POST" or "uploadId=" not in path:
-            return None
-        lost.append(path)
-        return Reset(after=True)
+        return next(faults, None) if method == "POST" and "uploadId=" in path else None
 
     proxy.plan = plan
     write_streamed(run, "x", LARGE)
-    assert len(lost) == 1
+    assert next(faults, None) is None
+    proxy.reset()
     assert run.read("x") == LARGE
     assert uploads(proxy) == 0
 
@@ -154,11 +155,9 @@ def test_others_write_into_the_folder_too(proxy, run):
     assert run.exists("b")
 
 
-@pytest.mark.parametrize("root", ["local", "memory", "s3"])
 @pytest.mark.parametrize("size", [10, len(LARGE)])
-def test_a_block_that_raises_publishes_nothing(proxy, run, tmp_path, root, size):
-    local, memory = Folder(str(tmp_path)), Folder(f"memory://{tmp_path.name}")
-    folder = {"local": local, "memory": memory, "s3": run}[root]
+def test_a_block_that_raises_publishes_nothing(anywhere, tmp_path, request, size):
+    folder = anywhere
     folder.write("x", b"old")
 
     def stop():
@@ -170,8 +169,9 @@ def test_a_block_that_raises_publishes_nothing(proxy, run, tmp_path, root, size)
         stop()
     assert folder.read("x") == b"old"
     assert folder.names() == ["x"]
-    assert uploads(proxy) == 0
-    assert root != "local" or [p.name for p in tmp_path.iterdir()] == ["x"]
+    assert [p.name for p in tmp_path.iterdir()] in ([], ["x"])  # no temporary name is left
+    if folder.url.startswith("s3:"):
+        assert uploads(request.getfixturevalue("proxy")) == 0
 
 
 @pytest.mark.parametrize("fault", [Status(), Reset()], ids=repr)

@@ -7,9 +7,6 @@ import fsspec
 import numpy as np
 import pytest
 
-pytest.importorskip("s3fs")
-pytest.importorskip("moto")
-
 from pipeline.fetch import Transfer, open_shard, prefetched
 from pipeline.transient import DiskFull, Patience
 from tests.faulty import (
