@@ -175,11 +175,11 @@ def test_a_block_that_raises_publishes_nothing(anywhere, tmp_path, request, size
 
 
 @pytest.mark.parametrize("fault", [Status(), Reset()], ids=repr)
-def test_a_store_that_stays_away_is_told_on_one_line(proxy, run, write, fault):
+def test_a_store_that_stays_away_is_told_on_one_line(proxy, run, fault):
     proxy.always(fault)
     text = rf"run folder {run.url}: got .* 3 times in \d+ s, expected an answer.*goes on where"
     calls = [
-        lambda: write(run, "x", SMALL),
+        lambda: run.write("x", SMALL),
         lambda: run.read("x"),
         lambda: run.exists("x"),
         run.names,
