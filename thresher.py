@@ -267,7 +267,7 @@ def retry(
     records = health.with_errors(where, parse_reasons(errors))
     health.strike(where, records)
     print(f"{len(records)} tables are made again")
-    _run(folder / "config.toml", [], folder, ray, "curate")
+    _run(where.path("config.toml"), [], folder, ray, "curate")
 
 
 @app.command()

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
@@ -197,6 +197,7 @@ class Folder:
         with path.open("rb") as file, folder.open_write(base) as target:
             shutil.copyfileobj(file, target)
 
+
 def _upload_parts(fs: Any, path: str, file: BinaryIO, part_bytes: int) -> None:
     """Upload in parts that become a file together, or are taken back."""
     file.seek(0)
@@ -279,7 +280,6 @@ def _upload_parts(fs: Any, path: str, file: BinaryIO, part_bytes: int) -> None:
             f"run folder: got {self.url}, expected a folder that can be written to; "
             f"choose another with --out or change its permissions ({error})"
         )
-
 
 
 def _commit(target: Any) -> None:
