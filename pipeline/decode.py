@@ -115,7 +115,8 @@ def decode_exact(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
 def picture_bounds(data: bytes) -> tuple[int, int] | None:
     """Return width and height as the header declares them, or None where no header can be read.
 
-    Nothing is decoded and orientation is not applied: a bound for memory.
+    Nothing is decoded and orientation is not applied: a bound for memory. None also where Pillow
+    takes the picture for a bomb; decoding it costs no memory either.
     """
 
     def look() -> tuple[int, int]:
@@ -168,7 +169,7 @@ def _jpeg_header(data: bytes) -> tuple[int, int] | None:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
-    return (width, height) if colours in COLOURS else None
+    return (int(width), int(height)) if colours in COLOURS else None
 
 
 def _decode_jpeg(data: bytes, width: int, height: int, min_side: int | None) -> Picture:
