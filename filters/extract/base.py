@@ -109,7 +109,8 @@ def letterbox(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     height, width = picture.shape[:2]
     scale = side / max(height, width)
     fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
-    canvas = np.full((side, side, 3), 255, np.uint8)
+    # Channels first in memory, as `resize` makes it and models take it.
+    canvas = np.full((3, side, side), 255, np.uint8).transpose(1, 2, 0)
     top, left = (side - fitted[1]) // 2, (side - fitted[0]) // 2
     canvas[top : top + fitted[1], left : left + fitted[0]] = resize(picture, fitted)
     return canvas
