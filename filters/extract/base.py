@@ -133,9 +133,13 @@ def resize(
     width, height = size
     if picture.shape[:2] == (height, width):
         return picture
-    owned = np.require(picture, np.uint8, ["C", "W"])  # torch takes no read-only or mirrored memory
+    # torch takes no read-only and no mirrored memory.
+    plain = picture.flags.writeable and min(picture.strides) > 0
     resized = torch.nn.functional.interpolate(
-        torch.from_numpy(owned).permute(2, 0, 1)[None], (height, width), mode=mode, antialias=True
+        torch.from_numpy(picture if plain else picture.copy()).permute(2, 0, 1)[None],
+        (height, width),
+        mode=mode,
+        antialias=True,
     )
     return resized[0].permute(1, 2, 0).numpy()
 
