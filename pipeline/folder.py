@@ -197,21 +197,6 @@ class Folder:
         with path.open("rb") as file, folder.open_write(base) as target:
             shutil.copyfileobj(file, target)
 
-
-def _upload_parts(fs: Any, path: str, file: BinaryIO, part_bytes: int) -> None:
-    """Upload in parts that become a file together, or are taken back."""
-    file.seek(0)
-    target = fs.open(path, "wb", autocommit=False, block_size=part_bytes)
-    try:
-        shutil.copyfileobj(file, target, part_bytes)
-        target.close()
-        _commit(target)
-    except BaseException:
-        with suppress(Exception):  # what went wrong first is what is told
-            target.discard()
-        target.closed = True  # or it is flushed once more when it is collected
-        raise
-
     def _fs(self) -> tuple[Any, str]:
         return connect(self.url)
 
@@ -280,6 +265,21 @@ def _upload_parts(fs: Any, path: str, file: BinaryIO, part_bytes: int) -> None:
             f"run folder: got {self.url}, expected a folder that can be written to; "
             f"choose another with --out or change its permissions ({error})"
         )
+
+
+def _upload_parts(fs: Any, path: str, file: BinaryIO, part_bytes: int) -> None:
+    """Upload in parts that become a file together, or are taken back."""
+    file.seek(0)
+    target = fs.open(path, "wb", autocommit=False, block_size=part_bytes)
+    try:
+        shutil.copyfileobj(file, target, part_bytes)
+        target.close()
+        _commit(target)
+    except BaseException:
+        with suppress(Exception):  # what went wrong first is what is told
+            target.discard()
+        target.closed = True  # or it is flushed once more when it is collected
+        raise
 
 
 def _commit(target: Any) -> None:

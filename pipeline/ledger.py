@@ -89,7 +89,7 @@ def table_name(shard: str) -> str:
 
 
 def later_than(newest: float) -> float:
-    """Return the time now, but later than a ledger's newest entry whatever this node's clock says."""
+    """Return the time now, but after the newest entry, whatever this clock says."""
     return max(time.time(), newest + 1e-3)
 
 

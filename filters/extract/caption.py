@@ -50,7 +50,18 @@ class CaptionStatistics:
     )
     weights: ClassVar[tuple[str, ...]] = ()
     pixels: ClassVar[bool] = False
+    accelerator: ClassVar[bool] = False
     version: ClassVar[int] = 2
+
+    @property
+    def side(self) -> int:
+        """No picture is read."""
+        return 0
+
+    @property
+    def exact(self) -> bool:
+        """No original is read."""
+        return False
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Return `score`; there is no model."""

@@ -8,13 +8,21 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.extract.base import Batch, Column, Score, Values, onnx_session, resize
+from filters.extract.base import (
+    Batch,
+    Column,
+    Score,
+    Values,
+    normalised,
+    onnx_session,
+    resize,
+)
 
 SIDE = 320  # what the converted graph takes (pipeline/models/nanodet.py)
 STRIDES = (8, 16, 32)
 BINS = 11  # a box side is a distribution over 0 .. 10 strides (Generalized Focal Loss)
-MEAN_BGR = np.array([103.53, 116.28, 123.675], np.float32)
-STD_BGR = np.array([57.375, 57.12, 58.395], np.float32)
+MEAN_BGR = (103.53, 116.28, 123.675)
+STD_BGR = (57.375, 57.12, 58.395)
 NMS_OVERLAP = 0.5
 
 COCO_CLASSES = tuple(
@@ -66,7 +74,18 @@ class Objects:
     )
     weights: ClassVar[tuple[str, ...]] = ("nanodet",)
     pixels: ClassVar[bool] = True
-    version: ClassVar[int] = 2
+    accelerator: ClassVar[bool] = False
+    version: ClassVar[int] = 3
+
+    @property
+    def side(self) -> int:
+        """Pixels that the detector takes."""
+        return SIDE
+
+    @property
+    def exact(self) -> bool:
+        """No original is read."""
+        return False
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load the detector."""
@@ -74,9 +93,8 @@ class Objects:
         name = session.get_inputs()[0].name
 
         def score(batch: Batch) -> dict[str, Values]:
-            bgr = np.stack([resize(p, (SIDE, SIDE))[:, :, ::-1] for p in batch.pictures])
-            pixels = ((bgr - MEAN_BGR) / STD_BGR).astype(np.float32).transpose(0, 3, 1, 2)
-            outputs = session.run(None, {name: np.ascontiguousarray(pixels)})
+            pixels = np.stack([pixels_of(p) for p in batch.pictures])
+            outputs = session.run(None, {name: pixels})
             score_BPC, sides_BP4 = head(outputs, count=len(batch))
             return _columns(
                 [
@@ -86,6 +104,11 @@ class Objects:
             )
 
         return score
+
+
+def pixels_of(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return what NanoDet takes of a picture, squeezed into a square; float32 [3, 320, 320]."""
+    return normalised(resize(picture, (SIDE, SIDE))[:, :, ::-1], MEAN_BGR, STD_BGR)
 
 
 def head(

@@ -8,7 +8,15 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.extract.base import Batch, Column, Score, Values, letterbox, onnx_session
+from filters.extract.base import (
+    Batch,
+    Column,
+    Score,
+    Values,
+    letterbox,
+    normalised,
+    onnx_session,
+)
 
 IMAGE_SIDE = 224
 IMAGE_DIM, TEXT_DIM = 1280, 384
@@ -30,7 +38,18 @@ class Embeddings:
     )
     weights: ClassVar[tuple[str, ...]] = ("efficientnet_lite0", "minilm", "minilm_tokenizer")
     pixels: ClassVar[bool] = True
-    version: ClassVar[int] = 1
+    accelerator: ClassVar[bool] = False
+    version: ClassVar[int] = 2
+
+    @property
+    def side(self) -> int:
+        """Pixels that the image tower takes."""
+        return IMAGE_SIDE
+
+    @property
+    def exact(self) -> bool:
+        """No original is read."""
+        return False
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load both towers."""
@@ -38,15 +57,19 @@ class Embeddings:
         text_tower = TextTower(weights["minilm"], weights["minilm_tokenizer"], threads=threads)
 
         def score(batch: Batch) -> dict[str, Values]:
-            squares = np.stack([letterbox(p, IMAGE_SIDE) for p in batch.pictures])
-            pixels = ((squares.astype(np.float32) - 127.0) / 128.0).transpose(0, 3, 1, 2)
-            (image_BD,) = image_tower.run(None, {"pixels": np.ascontiguousarray(pixels)})
+            pixels = np.stack([pixels_of(p) for p in batch.pictures])
+            (image_BD,) = image_tower.run(None, {"pixels": pixels})
             return {
                 "image_embedding": unit_norm(image_BD),
                 "text_embedding": unit_norm(text_tower(batch.captions)),
             }
 
         return score
+
+
+def pixels_of(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return what EfficientNet-Lite takes of a picture, float32 [3, 224, 224] in [-1, 1]."""
+    return normalised(letterbox(picture, IMAGE_SIDE), [127.0] * 3, [128.0] * 3)
 
 
 class TextTower:

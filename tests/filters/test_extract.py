@@ -5,9 +5,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from filters.extract import AnyExtractor, Batch
-from filters.extract.base import letterbox, resize
+from filters.extract.base import resize
 from filters.extract.caption import CaptionStatistics, boilerplate, repetition
-from filters.extract.clip import center_crop
 from filters.extract.embed import Embeddings
 from filters.extract.image import (
     ImageStatistics,
@@ -151,16 +150,3 @@ def test_covered_share_of_known_quads():
     assert covered_share(triangle[None]) == pytest.approx(0.5, abs=0.01)
     assert covered_share(np.stack([half, triangle])) == pytest.approx(0.625, abs=0.01)
     assert covered_share(np.zeros((0, 4, 2), np.float32)) == 0.0
-
-
-def test_a_letterbox_keeps_the_aspect_and_pads_with_white():
-    square = letterbox(np.zeros((50, 100, 3), np.uint8), 40)
-    assert square.shape == (40, 40, 3)
-    assert (square[20] == 0).all()
-    assert (square[:9] == 255).all()
-    assert letterbox(np.zeros((1, 5000, 3), np.uint8), 40).shape == (40, 40, 3)
-
-
-def test_a_centre_crop_is_square_for_any_aspect():
-    for size in ((10, 300), (300, 10), (64, 64)):
-        assert center_crop(np.zeros((*size, 3), np.uint8), 32).shape == (32, 32, 3)

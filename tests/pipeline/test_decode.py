@@ -4,9 +4,15 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from pipeline.decode import DecodeError, decode_picture, decode_rgb
+from pipeline.decode import (
+    DecodeError,
+    decode_exact,
+    decode_picture,
+    decode_rgb,
+    picture_bounds,
+)
 from pipeline.schema import Reason
 from tests.toy import draw, encoded, huge_png
 
@@ -115,3 +121,67 @@ def test_a_jpeg_agrees_with_pillow():
     data = encoded(draw("triangle", "blue", size=(200, 150)), "JPEG", quality=95)
     theirs = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), np.int16)
     assert np.abs(decode_rgb(data).astype(np.int16) - theirs).max() <= 2
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_every_orientation_is_undone_as_pillow_does(orientation):
+    noise = np.random.default_rng(0).integers(0, 255, (5, 9, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(
+        Image.fromarray(noise).resize((90, 50)), "JPEG", exif=exif.tobytes(), subsampling=0
+    )
+    theirs = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))), np.int16)
+    found = decode_picture(data)
+    assert found.rgb.shape == theirs.shape
+    assert np.abs(found.rgb.astype(np.int16) - theirs).max() <= 2
+    assert (found.width, found.height) == (theirs.shape[1], theirs.shape[0])
+
+
+def test_exif_data_is_found_behind_other_segments_and_junk_in_it_is_no_orientation():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    plain = encoded(draw("square", "red", size=(60, 30)), "JPEG")
+    turned = encoded(draw("square", "red", size=(60, 30)), "JPEG", exif=exif.tobytes())
+    comment = b"\xff\xfe" + (2 + 60_000).to_bytes(2, "big") + b"x" * 60_000
+    assert decode_rgb(turned[:2] + comment + turned[2:]).shape == (60, 30, 3)
+    junk = b"\xff\xe1" + (2 + 14).to_bytes(2, "big") + b"Exif\0\0" + b"\xee" * 8
+    assert decode_rgb(plain[:2] + junk + plain[2:]).shape == (30, 60, 3)
+
+
+@pytest.mark.parametrize(("short", "reduced"), [(199, 199), (200, 100), (399, 200), (1601, 201)])
+def test_a_jpeg_is_halved_as_often_as_its_short_side_allows(short, reduced):
+    data = encoded(draw("square", "red", size=(short * 2, short)), "JPEG")
+    assert decode_rgb(data, min_side=100).shape[0] == reduced
+
+
+def test_an_exact_decode_is_pillow_s_and_ignores_orientation():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(draw("circle", "green", size=(200, 150)), "JPEG", exif=exif.tobytes())
+    theirs = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert np.array_equal(decode_exact(data), theirs)
+    clear = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    assert (decode_exact(encoded(clear)) == RED).all()  # `decode_picture` puts it on white
+
+
+def test_an_exact_decode_is_bounded_and_gives_a_reason_too():
+    with pytest.raises(DecodeError, match="got 2000 x 1000") as found:
+        decode_exact(huge_png(2000, 1000), max_pixels=1_999_999)
+    assert found.value.reason is Reason.TOO_MANY_PIXELS
+    with pytest.raises(DecodeError) as found:
+        decode_exact(b"\xff\xd8 no picture")
+    assert found.value.reason is Reason.DECODE_ERROR
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_bounds_are_read_off_the_header(kind):
+    assert picture_bounds(encoded(draw("square", "red", size=(70, 30)), kind)) == (70, 30)
+
+
+def test_bounds_need_no_data_behind_the_header_and_junk_has_none():
+    assert picture_bounds(huge_png(12_000, 9_000)) == (12_000, 9_000)
+    assert picture_bounds(huge_png(100_000, 90_000)) is None  # Pillow takes it for a bomb
+    cmyk = encoded(draw("square", "red", mode="CMYK", size=(70, 30)), "JPEG")
+    assert picture_bounds(cmyk) == (70, 30)
+    assert [picture_bounds(data) for data in (b"", b"\xff\xd8", b"GIF89a", b"words")] == [None] * 4
