@@ -4,9 +4,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.extract import Batch, Column, Extractor
@@ -14,6 +15,7 @@ from pipeline.cells import BATCH_PIXELS, PICTURE_SIDE, score_rows
 from pipeline.decode import DecodeError, Picture, decode_picture
 from pipeline.schema import Reason
 from pipeline.shards import IMAGE_EXTENSIONS, Limits
+from pipeline.tables import field_of, to_array
 from pipeline.weights import model_file
 
 Columns = dict[str, NDArray[Any]]  # what Ray Data hands over with batch_format="numpy"
@@ -37,8 +39,11 @@ class ScoreBatch:
     """Adds the extractors' columns and a `status` to batches of encoded pictures and captions.
 
     It decodes and scores as a cell does and loads its models once per actor. No row is dropped: one
-    that cannot be scored has a reason code as its status (`pipeline.schema.Reason`) and null in the
-    new columns; there an embedding and a float are NaN, anything else is None.
+    that cannot be scored has a reason code as its status (`pipeline.schema.Reason`) and nothing in
+    the new columns. What they are follows Ray Data's `batch_format`: a `pyarrow` batch gets the
+    columns of a score table, types and nulls included; a `numpy` batch gets arrays, embeddings
+    float16 [B, D], where nothing is NaN or None (a block of bad rows alone then has columns without
+    a type, and Parquet files that disagree: write from `pyarrow`).
 
     Read with `decoder=None`: with a decoder Ray Data loses a whole shard to one broken picture, or
     the job. Columns that are not needed any more, such as the pictures, are yours to drop.
@@ -51,6 +56,7 @@ class ScoreBatch:
             ScoreBatch,
             fn_constructor_kwargs={"extractors": [ImageStatistics(), Embeddings()]},
             batch_size=32,
+            batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=2),
             num_cpus=0.4,
         )
@@ -86,6 +92,7 @@ class ScoreBatch:
         chosen = list(extractors) if isinstance(extractors, Sequence) else [extractors]
         self._images = (image,) if isinstance(image, str) else tuple(image)
         self._caption, self._status = caption, status
+        self._reads = (*self._images, caption)
         self._limits = limits or Limits()
         self._needs_pixels = any(e.pixels for e in chosen)
         self._columns = [column for e in chosen for column in e.columns]
@@ -94,42 +101,63 @@ class ScoreBatch:
         paths = {n: given.get(n) or model_file(n) for e in chosen for n in e.weights}
         self._scores = [e.load(paths, threads=threads) for e in chosen]
 
-    def __call__(self, batch: Columns) -> Columns:
-        """Return the batch with the new columns beside its own.
+    @overload
+    def __call__(self, batch: Columns) -> Columns: ...
+    @overload
+    def __call__(self, batch: pa.Table) -> pa.Table: ...
+
+    def __call__(self, batch: Columns | pa.Table) -> Columns | pa.Table:
+        """Return the batch with the new columns beside its own, as arrays or as a table.
 
         Raises:
             ValueError: The batch lacks the picture or the caption column, or has one of the new.
         """
-        self._check(batch)
+        if isinstance(batch, pa.Table):
+            self._check(batch.column_names)
+            return self._beside_table(batch)
+        self._check(list(batch))
+        rows = self._rows({name: batch[name] for name in self._reads if name in batch})
+        added = {c.name: column_of([row.values for row in rows], c) for c in self._columns}
+        return {**batch, self._status: np.array([str(r.status) for r in rows], object), **added}
+
+    def _beside_table(self, table: pa.Table) -> pa.Table:
+        reads = [name for name in self._reads if name in table.column_names]
+        rows = self._rows({name: table.column(name).to_pylist() for name in reads})
+        table = table.append_column(self._status, pa.array([str(r.status) for r in rows]))
+        found = [row.values for row in rows if row.values is not None]
+        valid_N = np.array([row.values is not None for row in rows], bool)
+        for field in (field_of(column) for column in self._columns):
+            values = [of_row[field.name] for of_row in found]
+            table = table.append_column(field, to_array(values, field, valid_N=valid_N))
+        return table
+
+    def _check(self, names: Sequence[str]) -> None:
+        if self._caption not in names or not set(self._images) & set(names):
+            raise ValueError(
+                f"batch: got columns {', '.join(names)}, expected {self._caption!r} and one of "
+                f"{', '.join(self._images)}; name them with image= and caption="
+            )
+        new = {self._status, *(column.name for column in self._columns)}
+        if taken := sorted(new & set(names)):
+            raise ValueError(
+                f"batch: got a column {taken[0]!r}, which would be overwritten, expected none of "
+                "that name; rename it before, or choose another name with status="
+            )
+
+    def _rows(self, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> list[Row]:
+        """Decode and score, in parts that end early where pictures are huge, as a cell does."""
+        pictures = zip(*(columns[name] for name in self._images if name in columns), strict=True)
         rows: list[Row] = []
         begin = pixels = 0
-        for image, caption in zip(self._pictures(batch), batch[self._caption], strict=True):
+        for of_row, caption in zip(pictures, columns[self._caption], strict=True):
+            image = next((value for value in of_row if isinstance(value, bytes)), None)
             rows.append(self._open(image, caption))
             pixels += rows[-1].picture.rgb.size // 3 if rows[-1].picture else 0
             if pixels >= BATCH_PIXELS:
                 self._score(rows[begin:])
                 begin, pixels = len(rows), 0
         self._score(rows[begin:])
-        added = {c.name: column_of([row.values for row in rows], c) for c in self._columns}
-        return {**batch, self._status: np.array([str(r.status) for r in rows], object), **added}
-
-    def _check(self, batch: Columns) -> None:
-        if self._caption not in batch or not set(self._images) & set(batch):
-            raise ValueError(
-                f"batch: got columns {', '.join(batch)}, expected {self._caption!r} and one of "
-                f"{', '.join(self._images)}; name them with image= and caption="
-            )
-        new = {self._status, *(column.name for column in self._columns)}
-        if taken := sorted(new & set(batch)):
-            raise ValueError(
-                f"batch: got a column {taken[0]!r}, which would be overwritten, expected none of "
-                "that name; rename it before, or choose another name with status="
-            )
-
-    def _pictures(self, batch: Columns) -> list[bytes | None]:
-        present = [batch[name] for name in self._images if name in batch]
-        rows = zip(*present, strict=True)
-        return [next((v for v in row if isinstance(v, bytes)), None) for row in rows]
+        return rows
 
     def _open(self, image: bytes | None, caption: Any) -> Row:
         """Find what is wrong with a pair, in the order of the reader; decode its picture."""
