@@ -13,7 +13,6 @@ nvidia-dali-cuda120 onnxruntime`, then `--nemo-python`.
 """
 
 import argparse
-import io
 import json
 import os
 import platform
@@ -21,6 +20,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,19 +29,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image
+from peer_shards import LONGEST_SIDE, build_shards, keys_of
 
-from pipeline.decode import decode_rgb
-from pipeline.pools.build import build_pool
-from pipeline.shards import list_shards, read_shard, write_shard
 from pipeline.tables import embedding
 from pipeline.weights import model_file
 
 ROOT = Path(__file__).parents[1]
 JOBS = ROOT / "benchmarks" / "peer_jobs"
-LONGEST_SIDE = 1024  # of a picture in the shards, as downloaders of web pools leave them
-BROKEN_SHARD = 1
 ONE_JOB_S = 300
+LOSS_PAIRS = 200  # of the pool with a broken picture: what is lost shows on a small one
+STARTED = time.perf_counter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +78,7 @@ def main() -> None:
     """Build the shards, run the engines in turn, write the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--pairs", type=int, default=1000)
+    parser.add_argument("--pairs", type=int, default=800)
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
@@ -89,7 +86,9 @@ def main() -> None:
     parser.add_argument("--nemo-python", default=sys.executable)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    clean, broken = build_shards(options.out.resolve(), options.pairs, options.shards)
+    folder = options.out.resolve()
+    clean = build_shards(folder / "clean", options.pairs, options.shards, broken=False)
+    broken = build_shards(folder / "broken", LOSS_PAIRS, options.shards, broken=True)
     engines, skipped = installed(options.nemo_python)
     speed: dict[str, list[Result]] = {engine.name: [] for engine in engines}
     for number in range(options.rounds):
@@ -104,44 +103,6 @@ def main() -> None:
     report = "\n".join(lines(options, engines, skipped, speed, loss, clean))
     (options.out / "report.md").write_text(report + "\n", encoding="utf-8")
     print(report)
-
-
-def build_shards(out: Path, pairs: int, shards: int) -> tuple[Path, Path]:
-    """Write the pool as JPEG shards, and once more with one picture cut in half; reuse both."""
-    clean, broken = out / "clean", out / "broken"
-    if sum(1 for _ in keys_of(clean)) == pairs and broken.is_dir():
-        return clean, broken
-    for folder in (clean, broken):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-    size = -(-pairs // shards)
-    build_pool("openclipart", out=out / "source", limit=pairs, shard_size=size)
-    for number, url in enumerate(list_shards([str(out / "source" / "pool")])):
-        members = [m for s in read_shard(url) for m in ((s.key, "jpg", jpeg(s.image)),
-                   (s.key, "txt", (s.caption or "").encode()))]  # fmt: skip
-        write_shard(clean / Path(url).name, ((f"{k}.{e}", data) for k, e, data in members))
-        if number == BROKEN_SHARD:
-            at = len(members) // 4 * 2
-            key, extension, data = members[at]
-            members[at] = (key, extension, data[: len(data) // 2])
-        write_shard(broken / Path(url).name, ((f"{k}.{e}", data) for k, e, data in members))
-    return clean, broken
-
-
-def jpeg(image: bytes | None) -> bytes:
-    """Encode a picture as an RGB JPEG of bounded size."""
-    assert image is not None, "the pool has nothing planted"
-    picture = Image.fromarray(decode_rgb(image, min_side=LONGEST_SIDE, max_pixels=2**31))
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    sink = io.BytesIO()
-    picture.save(sink, "JPEG", quality=90)
-    return sink.getvalue()
-
-
-def keys_of(pool: Path) -> Iterator[tuple[str, str]]:
-    """Yield (tar's stem, key) in the order of a pool; nothing without one."""
-    for path in sorted(pool.glob("*.tar")):
-        yield from ((path.stem, sample.key) for sample in read_shard(str(path)))
 
 
 def installed(nemo_python: str) -> tuple[list[Engine], dict[str, str]]:
@@ -233,8 +194,8 @@ def _lists(column: pa.ChunkedArray) -> Iterator[np.ndarray]:
 
 
 def say(text: str) -> None:
-    """Tell who waits what is going on."""
-    print(text, file=sys.stderr, flush=True)
+    """Tell who waits what is going on, with the seconds since the start."""
+    print(f"{time.perf_counter() - STARTED:5.0f} s  {text}", file=sys.stderr, flush=True)
 
 
 def lines(
@@ -252,8 +213,9 @@ def lines(
     yield from (f"- {e.name}: {versions(e)}. {speed[e.name][0].note}" for e in engines)
     yield from (f"- {name}: skipped, {reason}" for name, reason in skipped.items())
     yield (
-        "\n| engine | rows scored | whole job, rows/s median (best) | cells / engine | from the first "
-        "batch, rows/s median (best) | cells / engine | least cosine to the cells' embedding |\n"
+        "\n| engine | rows scored | whole job, rows/s median (best) | cells / engine "
+        "| from the first batch, rows/s median (best) | cells / engine "
+        "| cosine to the cells' embedding, median (least) |\n"
         "| --- | --- | --- | --- | --- | --- | --- |"
     )
     for name, results in speed.items():
@@ -261,14 +223,14 @@ def lines(
             yield f"| {name} | {results[0].rows} | failed: {bad} |"
             continue
         cells = [rate(speed[ours], results, seconds) for seconds in ("job_s", "scoring_s")]
-        cosine = least_cosine(speed[ours][0].vectors, results[0].vectors)
-        yield f"| {name} | {results[0].rows} | {cells[0]} | {cells[1]} | {cosine:.4f} |"
+        cosine = agreement(speed[ours][0].vectors, results[0].vectors)
+        yield f"| {name} | {results[0].rows} | {cells[0]} | {cells[1]} | {cosine} |"
     yield (
-        "\n| one JPEG cut in half | setting | rows scored | rows with a reason | rows lost "
-        "| what it said |\n| --- | --- | --- | --- | --- | --- |"
+        f"\n| one JPEG of {LOSS_PAIRS} cut in half | setting | rows scored | rows with a reason "
+        "| rows lost | what it said |\n| --- | --- | --- | --- | --- | --- |"
     )
     for (name, tolerate), result in loss.items():
-        lost = rows - result.rows - result.named
+        lost = LOSS_PAIRS - result.rows - result.named
         setting = "told to go on after errors" if tolerate else "default"
         yield (
             f"| {name} | {setting} | {result.rows} | {result.named} | {lost} "
@@ -310,10 +272,11 @@ def rate(ours: Sequence[Result], theirs: Sequence[Result], seconds: str) -> str:
     return f"{statistics.median(rates[1]):.1f} ({max(rates[1]):.1f}) | {ratio:.2f}"
 
 
-def least_cosine(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float:
-    """Return the smallest cosine of two embeddings of the same picture."""
+def agreement(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> str:
+    """Format median and least cosine of two embeddings of the same picture."""
     both = [(ours[k].astype(np.float64), theirs[k].astype(np.float64)) for k in ours if k in theirs]
-    return min(float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for a, b in both)
+    cosine = [float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for a, b in both]
+    return f"{statistics.median(cosine):.4f} ({min(cosine):.4f})"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import ray
 import torch
 from job import Job, Tower, run_job, summary
-from nemo_curator.backends.ray_data import RayDataExecutor
 from nemo_curator.backends.xenna import XennaExecutor
 from nemo_curator.pipeline import Pipeline
 from nemo_curator.stages.base import ProcessingStage
@@ -23,8 +22,9 @@ from nvidia import dali
 
 @dataclass
 class CpuImageReader(ImageReaderStage):
-    """Their reader with `device_id=None`: as released it asks for GPU 0 although it would decode
-    on the CPU. Nothing else is changed.
+    """Their reader with `device_id=None`, and nothing else changed.
+
+    As released it asks for GPU 0 even where it decodes on the CPU.
     """
 
     def _create_dali_pipeline(self, tar_paths: list[str]) -> Any:
@@ -101,11 +101,8 @@ def work(job: Job) -> None:
             workers=job.workers,
         ),
     ]
-    config = {"ignore_failures": job.tolerate}
-    if os.environ.get("PEERS_NEMO_EXECUTOR") == "ray_data":
-        Pipeline(name="peers", stages=stages).run(RayDataExecutor(config))
-    else:
-        Pipeline(name="peers", stages=stages).run(XennaExecutor(config))
+    executor = XennaExecutor({"ignore_failures": job.tolerate})
+    Pipeline(name="peers", stages=stages).run(executor)
 
 
 if __name__ == "__main__":
