@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from filters.extract import Batch, Column, Extractor
 from pipeline.cells import BATCH_PIXELS, PICTURE_SIDE, score_rows
 from pipeline.decode import DecodeError, Picture, decode_picture
+from pipeline.samples import IMAGE_EXTENSIONS, Limits
 from pipeline.schema import Reason
-from pipeline.shards import IMAGE_EXTENSIONS, Limits
 from pipeline.tables import field_of, to_array
 from pipeline.weights import model_file
 

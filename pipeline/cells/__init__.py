@@ -5,9 +5,9 @@ asks for leases. Nothing here knows Ray (see `executors`).
 """
 
 from pipeline.cells.cell import Cell
-from pipeline.cells.decoding import PICTURE_SIDE, decode_pair
+from pipeline.cells.decoding import BATCH_PIXELS, PICTURE_SIDE
 from pipeline.cells.plan import CellPlan
 from pipeline.cells.rows import score_rows
 from pipeline.cells.worker import Work
 
-__all__ = ["PICTURE_SIDE", "Cell", "CellPlan", "Work", "decode_pair", "score_rows"]
+__all__ = ["BATCH_PIXELS", "PICTURE_SIDE", "Cell", "CellPlan", "Work", "score_rows"]

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import pyarrow.parquet as pq
 
 from filters.extract import Score
-from pipeline.cells.decoding import decoded_batches
+from pipeline.cells.decoding import Needs, decoded_batches
 from pipeline.cells.plan import CellPlan, Stopwatch
 from pipeline.cells.rows import Row, rows_of
 from pipeline.cells.sidecar import Sidecar, group_rows, sidecar
@@ -43,7 +43,7 @@ class Cell:
         self._limits = Limits(
             member_bytes=self._settings.member_bytes, pixels=self._settings.pixels
         )
-        self._pixels = any(e.pixels for e in plan.extractors)
+        self._needs = Needs.of(plan.extractors)
         self._schema = score_schema(c for e in plan.extractors for c in e.columns)
         self._tables = Folder(plan.store) / "scores" / plan.stage
         self._ledger = LedgerWriter(Folder(plan.store), name)
@@ -97,7 +97,7 @@ class Cell:
     ) -> Iterator[Row]:
         """Score a range of samples."""
         samples = _reading(reader, lease, first, last)
-        for batch in decoded_batches(samples, self._settings, watch, pixels=self._pixels):
+        for batch in decoded_batches(samples, self._settings, watch, self._needs):
             yield from rows_of(batch, self._scores, watch)
             self.moved += 1
 

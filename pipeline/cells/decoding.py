@@ -10,9 +10,16 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from filters.extract import Extractor
 from pipeline.cells.plan import Stopwatch
 from pipeline.config import Cells
-from pipeline.decode import DecodeError, Picture, decode_picture, picture_bounds
+from pipeline.decode import (
+    DecodeError,
+    Picture,
+    decode_exact,
+    decode_picture,
+    picture_bounds,
+)
 from pipeline.samples import Sample
 from pipeline.schema import Reason
 
@@ -28,45 +35,83 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A sample without its picture's bytes, and the picture if it could be decoded."""
+    """A sample without its picture's bytes, and the picture if it could be decoded.
+
+    Attributes:
+        sample: It carries the verdict.
+        picture: For every extractor; None if there is none or none is wanted.
+        original: For exact extractors, as open_clip's loader decodes it; None if none is wanted.
+    """
 
     sample: Sample
     picture: Picture | None = None
+    original: NDArray[np.uint8] | None = None
 
 
-def decode_pair(sample: Sample, *, pixels: bool, max_pixels: int) -> Decoded:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Needs:
+    """What extractors need of pictures.
+
+    Attributes:
+        pixels: Any at all.
+        exact: The picture as open_clip's loader decodes it, too.
+    """
+
+    pixels: bool
+    exact: bool
+
+    @classmethod
+    def of(cls, extractors: Iterable[Extractor]) -> "Needs":
+        """Ask the extractors.
+
+        Raises:
+            ValueError: One needs larger pictures than cells give.
+        """
+        wanted = [e for e in extractors if e.pixels]
+        for extractor in wanted:
+            if extractor.side > PICTURE_SIDE and not extractor.exact:
+                raise ValueError(
+                    f"extract.{extractor.kind}: got an input of {extractor.side} pixels, expected "
+                    f'at most {PICTURE_SIDE}; set preprocess = "exact", which reads whole pictures'
+                )
+        return cls(pixels=bool(wanted), exact=any(e.exact for e in wanted))
+
+
+def decode_pair(sample: Sample, needs: Needs, *, max_pixels: int) -> Decoded:
     """Decode a sample's picture; the sample that comes back carries the verdict but no bytes."""
-    picture, status = None, sample.status
-    if status is Reason.OK and pixels and sample.image is not None:
+    picture, original, status = None, None, sample.status
+    if status is Reason.OK and needs.pixels and sample.image is not None:
         try:
             picture = decode_picture(sample.image, min_side=PICTURE_SIDE, max_pixels=max_pixels)
+            if needs.exact:
+                original = decode_exact(sample.image, max_pixels=max_pixels)
         except DecodeError as error:
             status = error.reason
             logger.debug("%s: %s", sample.key, error)
-    return Decoded(replace(sample, image=None, meta={}, status=status), picture)
+    return Decoded(replace(sample, image=None, meta={}, status=status), picture, original)
 
 
 def decoded_batches(
-    samples: Iterable[Sample], settings: Cells, watch: Stopwatch, *, pixels: bool
+    samples: Iterable[Sample], settings: Cells, watch: Stopwatch, needs: Needs
 ) -> Iterator[list[Decoded]]:
     """Yield batches in order.
 
     Batch k holds the samples k B to (k + 1) B, good or bad, so that it does not depend on where in
     the shard reading began; one with too many pixels is cut further.
     """
-    decoded = _ahead(iter(samples), settings, watch, pixels=pixels)
+    decoded = _ahead(iter(samples), settings, watch, needs)
     while batch := list(islice(decoded, settings.batch)):
         yield from _cut(batch)
 
 
 def _ahead(
-    samples: Iterator[Sample], settings: Cells, watch: Stopwatch, *, pixels: bool
+    samples: Iterator[Sample], settings: Cells, watch: Stopwatch, needs: Needs
 ) -> Iterator[Decoded]:
     """Decode with a pool of threads, in order, up to `AHEAD` batches and their pixels ahead."""
 
     def decode(sample: Sample) -> Decoded:
         with watch.on("decode"):
-            return decode_pair(sample, pixels=pixels, max_pixels=settings.pixels)
+            return decode_pair(sample, needs, max_pixels=settings.pixels)
 
     waiting: deque[tuple[Future[Decoded], int]] = deque()
     load = 0
@@ -77,7 +122,7 @@ def _ahead(
                     sample = next(samples, None)
                 if sample is None:
                     break
-                weight = _pixels_of(sample, settings.pixels) if pixels else 0
+                weight = _pixels_of(sample, settings.pixels) if needs.pixels else 0
                 waiting.append((pool.submit(decode, sample), weight))
                 load += weight
             if not waiting:
@@ -101,6 +146,7 @@ def _cut(batch: Sequence[Decoded]) -> Iterator[list[Decoded]]:
     for decoded in batch:
         part.append(decoded)
         load += decoded.picture.rgb.size // 3 if decoded.picture else 0
+        load += decoded.original.size // 3 if decoded.original is not None else 0
         if load >= BATCH_PIXELS:
             yield part
             part, load = [], 0

@@ -63,6 +63,7 @@ def batch_of(decoded: Sequence[Decoded]) -> Batch:
         [p.rgb if p else empty_picture() for p in pictures],
         [(p.width, p.height) if p else (0, 0) for p in pictures],
         [d.sample.caption or "" for d in decoded],
+        [d.original for d in decoded if d.original is not None],
     )
 
 

@@ -47,7 +47,7 @@ def _size(plan: CellPlan, shards: int) -> tuple[int, dict[str, float]]:
 
     cluster, settings = ray.cluster_resources(), plan.settings
     cores, gpus = cluster.get("CPU", 1.0), cluster.get("GPU", 0.0)
-    wants = any(getattr(e, "accelerator", False) for e in plan.extractors)
+    wants = any(e.accelerator for e in plan.extractors)
     gpu = settings.gpus or (1.0 if wants and gpus else 0.0)
     count = settings.count or int(gpus // gpu if gpu else cores) or 1
     count = min(count, max(1, shards)) if not settings.count else count

@@ -14,10 +14,14 @@ from filters.extract.embed import Embeddings
 from filters.extract.image import ImageStatistics
 from filters.extract.language import Language
 from filters.extract.ocr import TextInImage
-from pipeline.cells import Cell, CellPlan, Lease
+from pipeline.cells import Cell, CellPlan
 from pipeline.config import Cells
+from pipeline.fetch import open_shard
+from pipeline.leases import Lease
+from pipeline.ledger import table_name
 from pipeline.ray_data import ScoreBatch
-from pipeline.shards import Limits, write_shard
+from pipeline.samples import Limits
+from pipeline.shards import find_shards, write_shard
 from pipeline.tables import embedding, read
 from pipeline.weights import model_file
 from tests.toy import COLOURS, SHAPES, draw, encoded, huge_png, pair
@@ -60,13 +64,17 @@ def cells_table(members, folder, extractors, *, batch):
     plan = CellPlan(
         extractors=tuple(extractors),
         weights={name: str(model_file(name)) for name in names},
-        output=str(folder),
+        store=str(folder),
+        stage="score",
+        newest=0.0,
         settings=Cells(batch=batch),
     )
-    cell = Cell(plan)
+    cell = Cell(plan, "cell")
     cell.load()
-    cell.score(Lease(shard=str(folder / "00000.tar"), name="cell.parquet"))
-    return read(str(folder / "cell.parquet"))
+    (shard,) = find_shards([str(folder)])
+    cell.do(Lease(shard), lambda: open_shard(shard.url))
+    cell.close()
+    return read(str(folder / "scores" / "score" / table_name(shard.id)))
 
 
 def assert_equal_columns(cell, found, extractors):
