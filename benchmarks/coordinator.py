@@ -96,7 +96,7 @@ def measure(count: int, cells: int, store: str) -> None:
         shards=shards, store=store, stage=STAGE, cells=cells, attempts=3, part_bytes=2**40
     )
     start = time.perf_counter()
-    coordinator = ray.remote(Measured).options(num_cpus=0).remote(ray.put(work), "benchmark")
+    coordinator = ray.remote(Measured).options(num_cpus=0).remote((ray.put(work),), "benchmark")
     ray.get(coordinator.snapshot.remote())
     ready = time.perf_counter()
     workers = [ray.remote(Worker).options(num_cpus=0.4).remote() for _ in range(cells)]

@@ -49,6 +49,8 @@ class Cells:
         gpus: GPUs of a cell, may be a fraction; 0 is one if an extractor wants one and there is.
         threads: Threads of a model inside a cell.
         decoders: Threads that decode pictures inside a cell.
+        decode_cells: Actors on other CPUs that read and decode for each cell, for nodes with few
+            CPUs per GPU; 0 has the cell do it. Each of them fetches the shard.
         batch: Pictures that a model sees at once.
         member_bytes: Largest member of a tar that is read.
         pixels: Largest picture that is decoded.
@@ -63,6 +65,7 @@ class Cells:
     gpus: Annotated[float, Field(ge=0)] = 0.0
     threads: Annotated[int, Field(ge=1)] = 1
     decoders: Annotated[int, Field(ge=1)] = 1
+    decode_cells: Annotated[int, Field(ge=0)] = 0
     batch: Annotated[int, Field(ge=1)] = 32
     member_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     pixels: Annotated[int, Field(ge=1)] = 100_000_000

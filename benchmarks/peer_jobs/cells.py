@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import ray
-from job import DIM, Job, Tower, run_job
+from job import DIM, SIDE, Job, Tower, run_job
 
 from filters.extract import Batch, Column, Score
 from pipeline.config import Cells
 from pipeline.executors import run_on_ray
 from pipeline.folder import Folder
 from pipeline.score import score_shards
-from pipeline.shards import list_shards
+from pipeline.shards import find_shards
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +27,10 @@ class Embedding:
     )
     weights: ClassVar[tuple[str, ...]] = ("tower",)
     pixels: ClassVar[bool] = True
+    accelerator: ClassVar[bool] = False
     version: ClassVar[int] = 1
+    side: ClassVar[int] = SIDE
+    exact: ClassVar[bool] = False
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load the model."""
@@ -49,9 +52,9 @@ def start(job: Job) -> str:
 def work(job: Job) -> None:
     """Score all shards. The one place that knows how cells are called."""
     score_shards(
-        list_shards([str(job.pool)]),
+        find_shards([str(job.pool)]),
         [Embedding(marks=str(job.marks))],
-        run=Folder(str(job.out)),
+        store=Folder(str(job.out)),
         weights=lambda name: job.weights,  # noqa: ARG005
         cells=Cells(count=job.workers, batch=job.batch),
         execute=run_on_ray("local"),

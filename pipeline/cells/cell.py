@@ -1,31 +1,23 @@
 """A cell: the models loaded once, then lease after lease."""
 
-import errno
 import posixpath
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 
 from filters.extract import Score
-from pipeline.cells.decoding import Needs, decoded_batches
 from pipeline.cells.plan import CellPlan, Stopwatch
 from pipeline.cells.rows import Row, rows_of
 from pipeline.cells.sidecar import Sidecar, group_rows, sidecar
+from pipeline.cells.source import OpenFile, OpenSource, Source, own_sources
 from pipeline.folder import Folder
 from pipeline.leases import Lease, Report
 from pipeline.ledger import Record, later_than, table_name
 from pipeline.ledger import Writer as LedgerWriter
-from pipeline.samples import Limits, Sample, SampleReader, uid_from
+from pipeline.samples import Sample, uid_from
 from pipeline.tables import score_schema
-
-OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}  # ours to mend, not the shard's fault
-
-
-class UnreadableShardError(OSError):
-    """The shard cannot be fetched or read; the lease goes back."""
 
 
 class Cell:
@@ -36,14 +28,17 @@ class Cell:
         moved: Batches scored so far: it stands still when the cell does.
     """
 
-    def __init__(self, plan: CellPlan, name: str) -> None:
-        """Take the plan; nothing is loaded before `load`."""
+    def __init__(self, plan: CellPlan, name: str, *, open_source: OpenSource | None = None) -> None:
+        """Take the plan; nothing is loaded before `load`.
+
+        Args:
+            plan: What it is built from.
+            name: No other cell has it.
+            open_source: Where decoded batches come from; by default it reads and decodes itself.
+        """
         self.name, self.moved = name, 0
-        self._plan, self._settings = plan, plan.settings
-        self._limits = Limits(
-            member_bytes=self._settings.member_bytes, pixels=self._settings.pixels
-        )
-        self._needs = Needs.of(plan.extractors)
+        self._plan, self._batch = plan, plan.settings.batch
+        self._open = open_source or own_sources(plan)
         self._schema = score_schema(c for e in plan.extractors for c in e.columns)
         self._tables = Folder(plan.store) / "scores" / plan.stage
         self._ledger = LedgerWriter(Folder(plan.store), name)
@@ -52,14 +47,14 @@ class Cell:
     def load(self) -> None:
         """Load every extractor; apart from `__init__`, so that what fails is not the actor."""
         paths = {name: Path(path) for name, path in self._plan.weights.items()}
-        threads = self._settings.threads
+        threads = self._plan.settings.threads
         self._scores = [(e.kind, e.load(paths, threads=threads)) for e in self._plan.extractors]
 
     def close(self) -> None:
         """Seal the journal."""
         self._ledger.close()
 
-    def do(self, lease: Lease, open_file: Callable[[], BinaryIO]) -> Report:
+    def do(self, lease: Lease, open_file: OpenFile) -> Report:
         """Do what a lease says.
 
         Args:
@@ -74,30 +69,23 @@ class Cell:
         if lease.task == "join":
             return self._publish(lease, start, watch, lambda table: self._join(lease, table))
         if lease.verdict is not None:
-            row = Row(Sample(uid_from(_name(lease), ""), "", status=lease.verdict))
+            uid = uid_from(posixpath.basename(lease.shard.url), "")
+            row = Row(Sample(uid, "", status=lease.verdict))
             return self._publish(lease, start, watch, lambda table: table.add([row]))
-        with _blaming_the_shard(open_file, lease) as file:
-            reader = _blaming_the_shard(lambda: self._reader(file, lease, watch), lease)
+        with self._open(lease, open_file, watch) as source:
             if lease.task == "count":
-                return Report(lease, reader.rows)
+                return Report(lease, source.rows)
             if lease.task == "try":
-                rows = self._rows(reader, lease, watch, lease.first, lease.last)
+                rows = self._rows(source, watch, lease.first, lease.last)
                 return Report(lease, sum(1 for _ in rows))
             if lease.task == "part":
-                return self._write_part(reader, lease, watch)
-            rows = self._rows(reader, lease, watch, 0, reader.rows)
+                return self._write_part(source, lease, watch)
+            rows = self._rows(source, watch, 0, source.rows)
             return self._publish(lease, start, watch, lambda table: table.add(rows))
 
-    def _reader(self, file: BinaryIO, lease: Lease, watch: Stopwatch) -> SampleReader:
-        with watch.on("read"):
-            return SampleReader(file, _name(lease), self._limits)
-
-    def _rows(
-        self, reader: SampleReader, lease: Lease, watch: Stopwatch, first: int, last: int
-    ) -> Iterator[Row]:
+    def _rows(self, source: Source, watch: Stopwatch, first: int, last: int) -> Iterator[Row]:
         """Score a range of samples."""
-        samples = _reading(reader, lease, first, last)
-        for batch in decoded_batches(samples, self._settings, watch, self._needs):
+        for batch in source.batches(first, last):
             yield from rows_of(batch, self._scores, watch)
             self.moved += 1
 
@@ -105,7 +93,7 @@ class Cell:
         self, lease: Lease, start: float, watch: Stopwatch, fill: Callable[[Sidecar], None]
     ) -> Report:
         """Write the shard's table, then its record."""
-        name, batch = table_name(lease.shard.id), self._settings.batch
+        name, batch = table_name(lease.shard.id), self._batch
         with sidecar(self._tables, name, self._schema, batch=batch, watch=watch) as table:
             fill(table)
         now = later_than(self._plan.newest)
@@ -121,15 +109,15 @@ class Cell:
             self._parts(lease).remove_all()
         return Report(lease, record.rows, record.reasons, record.seconds)
 
-    def _write_part(self, reader: SampleReader, lease: Lease, watch: Stopwatch) -> Report:
+    def _write_part(self, source: Source, lease: Lease, watch: Stopwatch) -> Report:
         """Write a part's table; parts begin where row groups do, so joining them copies groups."""
-        batch = self._settings.batch
-        groups = -(-reader.rows // group_rows(batch))
+        batch = self._batch
+        groups = -(-source.rows // group_rows(batch))
         first, last = (groups * part // lease.parts for part in (lease.part, lease.part + 1))
-        first, last = first * group_rows(batch), min(last * group_rows(batch), reader.rows)
+        first, last = first * group_rows(batch), min(last * group_rows(batch), source.rows)
         folder, name = self._parts(lease), _part_name(lease.part)
         with sidecar(folder, name, self._schema, batch=batch, watch=watch) as table:
-            table.add(self._rows(reader, lease, watch, first, last) if first < last else ())
+            table.add(self._rows(source, watch, first, last) if first < last else ())
         return Report(lease)
 
     def _join(self, lease: Lease, table: Sidecar) -> None:
@@ -141,33 +129,5 @@ class Cell:
         return self._tables / f".parts-{lease.shard.id}"
 
 
-def _name(lease: Lease) -> str:
-    return posixpath.basename(lease.shard.url)
-
-
 def _part_name(part: int) -> str:
     return f"{part:05d}.parquet"
-
-
-def _reading(reader: SampleReader, lease: Lease, first: int, last: int) -> Iterator[Sample]:
-    """Read samples; those that kill come back as a verdict, without a picture."""
-    without = dict(lease.without)
-    samples = reader.read(first, last)
-    for position in range(first, last):
-        sample = _blaming_the_shard(lambda: next(samples, None), lease)
-        if sample is None:
-            raise UnreadableShardError(f"{lease.shard.url}: it changed while it was read")
-        if position in without:
-            yield Sample(sample.uid, sample.key, caption=sample.caption, status=without[position])
-        else:
-            yield sample
-
-
-def _blaming_the_shard(call: Callable[[], Any], lease: Lease) -> Any:
-    """Make what cannot be read the shard's own failure, but for a full disk."""
-    try:
-        return call()
-    except OSError as error:
-        if error.errno in OUT_OF_SPACE:
-            raise
-        raise UnreadableShardError(f"{lease.shard.url}: {error}") from error

@@ -38,6 +38,12 @@ class Stopwatch:
     seconds: dict[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Add seconds that were spent elsewhere."""
+        with self._lock:
+            for step, spent in seconds.items():
+                self.seconds[step] = self.seconds.get(step, 0.0) + spent
+
     @contextmanager
     def on(self, step: str) -> Iterator[None]:
         """Add the time of a `with` block to a step."""
@@ -45,6 +51,4 @@ class Stopwatch:
         try:
             yield
         finally:
-            spent = time.perf_counter() - start
-            with self._lock:
-                self.seconds[step] = self.seconds.get(step, 0.0) + spent
+            self.add({step: time.perf_counter() - start})

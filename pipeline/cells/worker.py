@@ -6,7 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
-from pipeline.cells.cell import Cell, UnreadableShardError
+from pipeline.cells.cell import Cell
+from pipeline.cells.source import UnreadableShardError
 from pipeline.leases import Lease, Report
 
 # (cell, what it has done, how much more it would take) -> leases; None: there is no more work

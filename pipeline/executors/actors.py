@@ -1,5 +1,6 @@
 """Cell and coordinator as Ray actors."""
 
+import io
 import socket
 import threading
 from collections.abc import Mapping
@@ -8,8 +9,9 @@ from functools import partial
 from typing import Any
 
 from pipeline.cells import Cell, CellPlan, Work
-from pipeline.coordinator import BEAT_S, Assignment, Coordinator
+from pipeline.coordinator import BEAT_S, Coordinator
 from pipeline.executors.cluster import Parcel, receive
+from pipeline.executors.decoders import far_sources
 from pipeline.executors.metrics import Metrics
 from pipeline.fetch import open_shard
 from pipeline.folder import Folder
@@ -19,11 +21,12 @@ from pipeline.leases import Lease, Report
 class CoordinatorActor(Coordinator):
     """A coordinator that knows whether Ray has started it again."""
 
-    def __init__(self, work: Assignment, name: str) -> None:
+    def __init__(self, work: tuple[Any], name: str) -> None:
+        """Take a reference to the assignment, which the driver keeps."""
         import ray
 
         again = ray.get_runtime_context().was_current_actor_reconstructed
-        super().__init__(work, name=f"{name}-{again:d}", restarted=again)
+        super().__init__(ray.get(work[0]), name=f"{name}-{again:d}", restarted=again)
 
 
 class CellActor:
@@ -37,7 +40,8 @@ class CellActor:
         """Load the models and work until there is no more to do."""
         self._require_store()
         plan = replace(self._plan, weights=receive(self._plan.weights, parcels))
-        cell = Cell(plan, self._name)
+        far = far_sources(plan) if plan.settings.decode_cells else None
+        cell = Cell(plan, self._name, open_source=far)
         cell.load()
         metrics = Metrics()
 
@@ -47,7 +51,8 @@ class CellActor:
             metrics.count(reports)
             return ray.get(self._coordinator.exchange.remote(name, reports, most))
 
-        work = Work(cell, exchange, partial(open_shard, spool=plan.settings.spool or None))
+        own = partial(open_shard, spool=plan.settings.spool or None)
+        work = Work(cell, exchange, (lambda _: io.BytesIO()) if far else own)
         beats = threading.Thread(target=self._beat, args=(cell, work), daemon=True)
         beats.start()
         try:

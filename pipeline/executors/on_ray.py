@@ -68,7 +68,8 @@ class Pool:
         self._plan, self._parcels, self._count = job.plan, ray.put(parcels), count
         self._group = _places(count, share)
         self._share = share
-        self._coordinator = _coordinator(job, count)
+        self._assignment = ray.put(job.assignment(count))  # kept for a coordinator's second life
+        self._coordinator = _coordinator(job, self._assignment)
         self._cells: dict[Any, tuple[str, Any, int]] = {}
         self._overdue = set[str]()
         self._unborn = 0
@@ -170,7 +171,7 @@ def _places(count: int, share: dict[str, float]) -> Any:
     return group
 
 
-def _coordinator(job: Job, count: int) -> Any:
+def _coordinator(job: Job, assignment: Any) -> Any:
     """Start the pass's coordinator on the driver's node; its name keeps a second one out.
 
     Raises:
@@ -185,10 +186,10 @@ def _coordinator(job: Job, count: int) -> Any:
         name=f"{NAMESPACE}-{key}", namespace=NAMESPACE, num_cpus=0, max_restarts=-1,
         max_task_retries=-1, scheduling_strategy=here,
     )  # fmt: skip
-    work, until = ray.put(job.assignment(count)), time.monotonic() + NAME_S
+    until = time.monotonic() + NAME_S
     while True:
         try:
-            return make.remote(work, uuid.uuid4().hex)
+            return make.remote((assignment,), uuid.uuid4().hex)
         except ValueError as error:  # the name is taken; by a driver that was just killed, or not
             if time.monotonic() > until:
                 raise RuntimeError(

@@ -120,6 +120,15 @@ def test_ray_gives_the_bytes_of_the_for_loop(reference, load, tmp_path, cells):
     assert list(score_files(tmp_path / "ray").values()) == list(score_files(out).values())
 
 
+@pytest.mark.parametrize("decoders", [1, 2])
+def test_decoders_elsewhere_change_no_byte(reference, load, tmp_path, decoders):
+    out, summary = reference
+    cfg = load("cells.count=1", f"cells.decode_cells={decoders}", "cells.cpus=0.2")
+    found = run(cfg, out=tmp_path / "ray", execute=run_on_ray("local"), until="curate")
+    assert found["subset_sha256"] == summary["subset_sha256"]
+    assert list(score_files(tmp_path / "ray").values()) == list(score_files(out).values())
+
+
 def test_the_order_and_the_cut_of_shards_change_nothing(reference, load, tmp_path, pool):
     _, summary = reference
     names = sorted(pool.glob("*.tar"))
