@@ -249,9 +249,9 @@ def heading(options: argparse.Namespace) -> str:
         f"{os.cpu_count()} cores ({model or platform.machine()}), load {os.getloadavg()[2]:.1f}, "
         f"commit {commit}, Python {platform.python_version()}; command: "
         f"`python {' '.join(sys.argv)}`.\n\n{options.pairs} openclipart pairs as JPEG, longest "
-        f"side {LONGEST_SIDE}, {options.shards} shards, {size:.0f} MB; {options.rounds} rounds "
-        f"in turn, {options.workers} workers with the model each, batch {options.batch}, one thread per "
-        "model.\n"
+        f"side {LONGEST_SIDE}, {options.shards} shards, {size:.0f} MB; {options.rounds} rounds in "
+        f"turn, {options.workers} workers with the model each, batch {options.batch}, one thread "
+        "per model.\n"
     )
 
 
