@@ -2,44 +2,55 @@
 
 import io
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from pipeline.decode import decode_rgb
 from pipeline.pools.build import build_pool
-from pipeline.samples import read_shard
-from pipeline.shards import list_shards, write_shard
+from pipeline.shards import Sample, list_shards, read_shard, write_shard
 
 LONGEST_SIDE = 1024  # of a picture in the shards, as downloaders of web pools leave them
-BROKEN_SHARD = 1
+BROKEN_SHARD = 1  # counted from zero
 
 
-def build_shards(out: Path, pairs: int, shards: int, *, broken: bool) -> Path:
-    """Write a pool as JPEG shards, if wanted with one picture cut in half; reuse what is there."""
+def build_clean(out: Path, pairs: int, shards: int) -> Path:
+    """Write the pool as JPEG shards; reuse what is there."""
     if sum(1 for _ in keys_of(out)) == pairs:
         return out
     shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
     source = out.with_name(f"{out.name}-source")
     build_pool("openclipart", out=source, limit=pairs, shard_size=-(-pairs // shards))
-    for number, url in enumerate(list_shards([str(source / "pool")])):
+    for url in list_shards([str(source / "pool")]):
         samples = list(read_shard(url))
-        pictures = [jpeg(sample.image) for sample in samples]
-        if broken and number == BROKEN_SHARD:
+        write(out / Path(url).name, samples, [jpeg(sample.image) for sample in samples])
+    return out
+
+
+def build_broken(out: Path, clean: Path, pairs: int) -> Path:
+    """Write the first pairs of every clean shard, `pairs` in all, one picture cut in half."""
+    shutil.rmtree(out, ignore_errors=True)
+    shards = list_shards([str(clean)])
+    for number, url in enumerate(shards):
+        samples = list(read_shard(url))[: pairs // len(shards)]
+        pictures = [sample.image or b"" for sample in samples]
+        if number == BROKEN_SHARD:
             middle = len(pictures) // 2
             pictures[middle] = pictures[middle][: len(pictures[middle]) // 2]
-        members = [
-            member
-            for sample, picture in zip(samples, pictures, strict=True)
-            for member in (
-                (f"{sample.key}.jpg", picture),
-                (f"{sample.key}.txt", (sample.caption or "").encode()),
-            )
-        ]
-        write_shard(out / Path(url).name, members)
+        write(out / Path(url).name, samples, pictures)
     return out
+
+
+def write(path: Path, samples: Sequence[Sample], pictures: Sequence[bytes]) -> None:
+    """Write one shard of pictures and captions."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    both = zip(samples, pictures, strict=True)
+    members = (
+        [(f"{s.key}.jpg", picture), (f"{s.key}.txt", (s.caption or "").encode())]
+        for s, picture in both
+    )
+    write_shard(path, (member for pair in members for member in pair))
 
 
 def jpeg(image: bytes | None) -> bytes:

@@ -29,7 +29,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from peer_shards import LONGEST_SIDE, build_shards, keys_of
+from peer_shards import LONGEST_SIDE, build_broken, build_clean, keys_of
 
 from pipeline.tables import embedding
 from pipeline.weights import model_file
@@ -87,20 +87,22 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     folder = options.out.resolve()
-    clean = build_shards(folder / "clean", options.pairs, options.shards, broken=False)
-    broken = build_shards(folder / "broken", LOSS_PAIRS, options.shards, broken=True)
+    clean = build_clean(folder / "clean", options.pairs, options.shards)
+    broken = build_broken(folder / "broken", clean, min(LOSS_PAIRS, options.pairs))
     engines, skipped = installed(options.nemo_python)
     speed: dict[str, list[Result]] = {engine.name: [] for engine in engines}
     for number in range(options.rounds):
         for engine in engines:
             say(f"round {number + 1} of {options.rounds}: {engine.name}")
             speed[engine.name].append(run(engine, clean, options))
+    if error := next((r.error for r in speed[engines[0].name] if r.error), None):
+        raise SystemExit(f"cells: {error}; see {options.out / 'cells.log'}")
     loss: dict[tuple[str, bool], Result] = {}
     for engine in engines:
         for tolerate in (False, True)[: 1 if engine.script == "cells" else 2]:
             say(f"one broken picture, told to go on: {tolerate}: {engine.name}")
             loss[engine.name, tolerate] = run(engine, broken, options, tolerate=tolerate)
-    report = "\n".join(lines(options, engines, skipped, speed, loss, clean))
+    report = "\n".join(lines(options, engines, skipped, speed, loss))
     (options.out / "report.md").write_text(report + "\n", encoding="utf-8")
     print(report)
 
@@ -204,12 +206,10 @@ def lines(
     skipped: dict[str, str],
     speed: dict[str, list[Result]],
     loss: dict[tuple[str, bool], Result],
-    clean: Path,
 ) -> Iterator[str]:
     """Compose the report."""
-    ours = engines[0].name
-    rows = sum(1 for _ in keys_of(clean))
-    yield heading(options, rows, clean)
+    ours, few = engines[0].name, min(LOSS_PAIRS, options.pairs)
+    yield heading(options)
     yield from (f"- {e.name}: {versions(e)}. {speed[e.name][0].note}" for e in engines)
     yield from (f"- {name}: skipped, {reason}" for name, reason in skipped.items())
     yield (
@@ -226,11 +226,11 @@ def lines(
         cosine = agreement(speed[ours][0].vectors, results[0].vectors)
         yield f"| {name} | {results[0].rows} | {cells[0]} | {cells[1]} | {cosine} |"
     yield (
-        f"\n| one JPEG of {LOSS_PAIRS} cut in half | setting | rows scored | rows with a reason "
+        f"\n| one JPEG of {few} cut in half | setting | rows scored | rows with a reason "
         "| rows lost | what it said |\n| --- | --- | --- | --- | --- | --- |"
     )
     for (name, tolerate), result in loss.items():
-        lost = LOSS_PAIRS - result.rows - result.named
+        lost = few - result.rows - result.named
         setting = "told to go on after errors" if tolerate else "default"
         yield (
             f"| {name} | {setting} | {result.rows} | {result.named} | {lost} "
@@ -238,20 +238,20 @@ def lines(
         )
 
 
-def heading(options: argparse.Namespace, rows: int, clean: Path) -> str:
+def heading(options: argparse.Namespace) -> str:
     """Say where, of what and how."""
     cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     model = next((x.partition(":")[2].strip() for x in cpuinfo if "model name" in x), "")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True,
                             capture_output=True, check=False).stdout.strip()  # fmt: skip
-    size = sum(path.stat().st_size for path in clean.glob("*.tar")) / 1e6
+    size = sum(path.stat().st_size for path in (options.out / "clean").glob("*.tar")) / 1e6
     return (
         f"{os.cpu_count()} cores ({model or platform.machine()}), load {os.getloadavg()[2]:.1f}, "
         f"commit {commit}, Python {platform.python_version()}; command: "
-        f"`python {' '.join(sys.argv)}`.\n\n{rows} openclipart pairs as JPEG, longest side "
-        f"{LONGEST_SIDE}, {options.shards} shards, {size:.0f} MB; {options.rounds} rounds in turn, "
-        f"{options.workers} workers with the model each, batch {options.batch}, one thread per "
-        "model.\n"
+        f"`python {' '.join(sys.argv)}`.\n\n{options.pairs} openclipart pairs as JPEG, longest "
+        f"side {LONGEST_SIDE}, {options.shards} shards, {size:.0f} MB; {options.rounds} rounds in "
+        f"turn, {options.workers} workers with the model each, batch {options.batch}, one thread "
+        "per model.\n"
     )
 
 

@@ -96,4 +96,4 @@ def summary(raised: BaseException) -> str:
     """Put what was raised on one line: Ray's wrappers off, its last line, and not all of it."""
     cause = getattr(raised, "cause", None) or raised
     said = [line for line in str(cause).splitlines() if line.strip()] or [""]
-    return f"{type(cause).__name__}: {said[0].strip()}"[:160].replace("||", "or")
+    return f"{type(cause).__name__}: {said[0].strip()}"[:210].replace("||", "or")

@@ -62,7 +62,8 @@ class CellActor:
 
     def _beat(self, cell: Cell, work: Work) -> None:
         while not self._over.wait(BEAT_S):
-            self._coordinator.beat.remote(cell.name, cell.moved, list(work.holding))
+            beat = self._coordinator.beat.options(max_task_retries=0)  # the next one will do
+            beat.remote(cell.name, cell.moved, list(work.holding))
 
     def _require_store(self) -> None:
         """Refuse a run folder that is another one on this node.
