@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--pairs", type=int, default=4000)
     parser.add_argument("--shards", type=int, default=40)
+    parser.add_argument("--pool", default="", help="folder of shards, instead of the demo's pool")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", nargs=3, metavar=("POOL", "OUT", "ADDRESS"), help="be the driver")
     options = parser.parse_args()
@@ -66,9 +67,7 @@ def score(pool: str, out: str, address: str) -> None:
 
 def rampage(root: Path, options: argparse.Namespace) -> None:
     """Do all runs; print a line for each and a summary."""
-    size = -(-options.pairs // options.shards)
-    build_pool("openclipart", out=Folder(str(root / "pool")), limit=options.pairs, shard_size=size)
-    pool = str(root / "pool" / "pool")
+    pool = options.pool or build(root / "pool", options.pairs, options.shards)
     score(pool, str(root / "reference"), "")
     expected, dice = tables(root / "reference"), random.Random(options.seed)
     cluster = Cluster(
@@ -96,6 +95,13 @@ def rampage(root: Path, options: argparse.Namespace) -> None:
         f"\n{options.runs} runs of {len(expected)} shards, killed: {killed}; every byte the same; "
     )
     print(f"{totals['twice']} shards recorded twice.")
+
+
+def build(folder: Path, pairs: int, shards: int) -> str:
+    """Build the demo's pool."""
+    size = -(-pairs // shards)
+    build_pool("openclipart", out=Folder(str(folder)), limit=pairs, shard_size=size)
+    return str(folder / "pool")
 
 
 def one_run(pool: str, out: Path, cluster: Cluster, nodes: list, dice: random.Random) -> list[str]:

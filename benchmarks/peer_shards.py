@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from pipeline.decode import decode_rgb
+from pipeline.folder import Folder
 from pipeline.pools.build import build_pool
 from pipeline.shards import Sample, list_shards, read_shard, write_shard
 
@@ -21,7 +22,7 @@ def build_clean(out: Path, pairs: int, shards: int) -> Path:
         return out
     shutil.rmtree(out, ignore_errors=True)
     source = out.with_name(f"{out.name}-source")
-    build_pool("openclipart", out=source, limit=pairs, shard_size=-(-pairs // shards))
+    build_pool("openclipart", out=Folder(str(source)), limit=pairs, shard_size=-(-pairs // shards))
     for url in list_shards([str(source / "pool")]):
         samples = list(read_shard(url))
         write(out / Path(url).name, samples, [jpeg(sample.image) for sample in samples])
