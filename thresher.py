@@ -14,7 +14,7 @@ import typer
 
 from pipeline import health
 from pipeline.config import dump_config
-from pipeline.executors import Executor, run_local, run_on_ray
+from pipeline.executors import Executor, executor
 from pipeline.flow import Clock, Curated, curate
 from pipeline.folder import Folder
 from pipeline.pairs import pairs_from_shards, select
@@ -23,7 +23,7 @@ from pipeline.progress import progress_bar
 from pipeline.schema import parse_reasons
 from pipeline.shards import list_shards
 from pipeline.subset import pairs_of, read_subset
-from pipeline.summary import summarise
+from pipeline.summary import headline, summarise
 from pipeline.weights import model_file
 from training.config import Train
 from training.run import Run, check_request, load_run
@@ -96,21 +96,16 @@ Config = Annotated[str, typer.Argument(help="A TOML file of configs/, or your ow
 RunFolder = Annotated[str, typer.Argument(help="The folder of a run.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override: a.b=c, repeatable.")]
 Out = Annotated[str | None, typer.Option(help="Run folder; default runs/<name of the config>.")]
+Repair = Annotated[bool, typer.Option(help="Have the next run make what is wrong again.")]
+Errors = Annotated[str, typer.Option(help="Reason codes, separated by commas.")]
 Ray = Annotated[str, typer.Option(help="off, local, auto, or the address of a Ray cluster.")]
 
 
 def _run(config: str, sets: list[str] | None, out: str | None, ray: str, until: str) -> None:
     cfg = load_run(config, overrides=sets or [])
     out = out or f"runs/{Path(config).stem}"
-    execute = run_local if ray == "off" else run_on_ray(ray)
-    summary = run(cfg, out=out, execute=execute, until=until)
-    kept, total = summary["pairs_kept"], summary["pairs_in"]
-    print(
-        f"kept {kept} of {total} pairs ({kept / total:.0%}), subset {summary['subset_sha256'][:12]}"
-    )
-    for name, metrics in summary.get("zero_shot", {}).items():
-        shown = {k: v for k, v in metrics.items() if k.endswith("/main_metric")}
-        print(f"{name:8}", *(f"{k.removesuffix('/main_metric')} {v:.3f}" for k, v in shown.items()))
+    summary = run(cfg, out=out, execute=executor(ray), until=until)
+    print(headline(summary))
     print(f"report: {(Folder(out) / 'report').path('index.html')}")
 
 
@@ -182,11 +177,7 @@ def plan(config: Config, sets: Sets = None, out: Out = None) -> None:
     passes = run_plan(cfg, run=folder, weights=model_file)
     print(f"{len(list_shards(cfg.data.shards))} shards, {len(cfg.rules)} rules, run {folder.url}")
     for todo in passes:
-        cost = (
-            f"about {todo.cell_seconds:.0f} s of one cell" if todo.cell_seconds else "cost unknown"
-        )
-        size = f"{todo.input_bytes / 2**20:.0f} MiB"
-        print(f"score  {todo.shards} shards, {size}, {', '.join(todo.extractors)}: {cost}")
+        print(todo)
     if not passes:
         print("score  done; deciding reads columns only")
     for name, part in (("train", cfg.train), ("distill", cfg.distill)):
@@ -225,20 +216,11 @@ def status(folder: RunFolder) -> None:
     Example: thresher status runs/demo
     """
     for stage in health.status(Folder(folder)):
-        print(
-            f"{stage.stage}: {stage.shards} shards, {stage.rows} rows, {stage.seconds:.1f} cell "
-            "seconds"
-        )
-        print("  " + ", ".join(f"{why} {rows}" for why, rows in sorted(stage.reasons.items())))
+        print(stage)
 
 
 @app.command()
-def verify(
-    folder: RunFolder,
-    repair: Annotated[
-        bool, typer.Option(help="Have the next run make what is wrong again.")
-    ] = False,
-) -> None:
+def verify(folder: RunFolder, repair: Repair = False) -> None:
     """Check digests and row counts of everything a run wrote; exit code 1 if something differs.
 
     Example: thresher verify runs/demo --repair
@@ -254,11 +236,7 @@ def verify(
 
 
 @app.command()
-def retry(
-    folder: RunFolder,
-    errors: Annotated[str, typer.Option(help="Reason codes, separated by commas.")],
-    ray: Ray = "local",
-) -> None:
+def retry(folder: RunFolder, errors: Errors, ray: Ray = "local") -> None:
     """Score shards again that have rows with these errors, and no others; then decide anew.
 
     Example: thresher retry runs/demo --errors=unreadable,timeout
@@ -289,9 +267,7 @@ def pool_build(
     out: Annotated[str, typer.Option(help="Folder for pool/, heldout/ and pool.json.")],
     name: Annotated[str, typer.Argument(help="openclipart or tuxpaint.")] = "openclipart",
     limit: Annotated[int | None, typer.Option(help="Pairs in the pool.")] = None,
-    source: Annotated[
-        str, typer.Option("--from", help="hf:<dataset>, or a folder of shards.")
-    ] = "",
+    source: Annotated[str, typer.Option("--from", help="hf:<dataset>, or own shards.")] = "",
     plant: Annotated[int | None, typer.Option(help="Seed of planted, labelled trouble.")] = None,
 ) -> None:
     """Turn an embedded source, a hub data set or your own shards into pool and held-out shards.

@@ -6,12 +6,8 @@ as the store says it is, or an error on one line.
 
 import os
 import tempfile
-import threading
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -65,45 +61,8 @@ def open_shard(url: str, *, spool: str | None = None, transfer: Transfer | None 
         OSError: It cannot be read whole, or was replaced meanwhile.
         ValueError: The spool is no folder that can be written to.
     """
-    return _fetch_of(url, spool, transfer).open()
-
-
-def prefetched(
-    urls: Iterable[str],
-    *,
-    ahead: int = 1,
-    spool: str | None = None,
-    transfer: Transfer | None = None,
-) -> Iterator[tuple[str, BinaryIO | OSError]]:
-    """Yield each shard opened, in order, while the next ones are fetched in the background.
-
-    An error takes the place of the file, for that shard only. The caller closes the files that it
-    is given; closing the iterator closes the others.
-
-    Args:
-        urls: Shards; up to `ahead` more are taken than have been asked for.
-        ahead: Shards fetched while the caller works on one; 0 fetches on demand.
-        spool: As in `open_shard`; it holds up to `ahead + 1` shards.
-        transfer: As in `open_shard`.
-
-    Raises:
-        ValueError: The spool is no folder that can be written to.
-    """
-    source = iter(urls)
-    waiting: deque[tuple[_Fetch, Future[BinaryIO]]] = deque()
-    pool = ThreadPoolExecutor(max(ahead, 1), thread_name_prefix="prefetch")
-    try:
-        while True:
-            for url in islice(source, ahead + 1 - len(waiting)):
-                fetch = _fetch_of(url, spool, transfer)
-                waiting.append((fetch, pool.submit(fetch.open)))
-            if not waiting:
-                return
-            opened = _result(waiting[0][1])
-            fetch, _ = waiting.popleft()
-            yield fetch.url, opened
-    finally:
-        _abandon(pool, waiting)
+    fs, path = connect(url)
+    return _Fetch(url, fs, path, spool, transfer or Transfer()).open()
 
 
 class _Replaced(OSError):  # noqa: N818
@@ -116,14 +75,13 @@ class _NoSpool(ValueError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class _Fetch:
-    """One shard on its way; `stop` ends its waiting for a store."""
+    """One shard on its way."""
 
     url: str
     fs: Any
     path: str
     spool: str | None
     transfer: Transfer
-    stop: threading.Event = field(default_factory=threading.Event)
 
     def open(self) -> BinaryIO:
         try:
@@ -158,7 +116,7 @@ class _Fetch:
             self.fs.invalidate_cache(self.path)
             return self.fs.info(self.path)
 
-        info = persist(ask, self.transfer.patience, stop=self.stop)
+        info = persist(ask, self.transfer.patience)
         if info.get("size") is None or info.get("type") == "directory":
             raise OSError("no size of it from the store")
         version = next((str(info[name]) for name in VERSIONS if info.get(name)), "")
@@ -208,7 +166,7 @@ class _Fetch:
                 )
             return data
 
-        data = memoryview(persist(read, self.transfer.patience, stop=self.stop))
+        data = memoryview(persist(read, self.transfer.patience))
         try:
             while data:
                 written = os.pwrite(file.fileno(), data, start)
@@ -222,27 +180,6 @@ class _Fetch:
             f"expected room for {self.url}; free some space or set TMPDIR to a larger disk, then "
             "start the run again: it goes on where it was"
         )
-
-
-def _fetch_of(url: str, spool: str | None, transfer: Transfer | None) -> _Fetch:
-    """Connect in the calling thread: fsspec keeps a connection for each thread that asks."""
-    return _Fetch(url, *connect(url), spool, transfer or Transfer())
-
-
-def _result(future: Future[BinaryIO]) -> BinaryIO | OSError:
-    try:
-        return future.result()
-    except OSError as error:
-        return error
-
-
-def _abandon(pool: ThreadPoolExecutor, waiting: Iterable[tuple[_Fetch, Future[BinaryIO]]]) -> None:
-    for fetch, _ in waiting:
-        fetch.stop.set()
-    pool.shutdown(cancel_futures=True)
-    for _, future in waiting:
-        if not future.cancelled() and not future.exception():
-            future.result().close()
 
 
 def _says_all(error: OSError) -> bool:

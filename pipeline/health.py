@@ -26,6 +26,12 @@ class StageStatus:
     seconds: float = 0.0
     output_bytes: int = 0
 
+    def __str__(self) -> str:
+        """Say it on two lines."""
+        reasons = ", ".join(f"{reason} {rows}" for reason, rows in sorted(self.reasons.items()))
+        busy = f"{self.seconds:.1f} cell seconds"
+        return f"{self.stage}: {self.shards} shards, {self.rows} rows, {busy}\n  {reasons}"
+
     def add(self, record: Record) -> None:
         """Count a record."""
         self.shards += 1

@@ -29,6 +29,13 @@ class Planned:
     input_bytes: int
     cell_seconds: float | None
 
+    def __str__(self) -> str:
+        """Say it on one line."""
+        known = self.cell_seconds is not None
+        cost = f"about {self.cell_seconds:.0f} s of one cell" if known else "cost unknown"
+        size = f"{self.input_bytes / 2**20:.0f} MiB"
+        return f"score  {self.shards} shards, {size}, {', '.join(self.extractors)}: {cost}"
+
 
 def plan(cfg: Curation, *, run: Folder, weights: Callable[[str], Path]) -> list[Planned]:
     """Return the passes over pixels that are still to be made; runs nothing, opens no shard."""

@@ -4,7 +4,6 @@ A folder on a local disk is used as it is and published by renaming. Elsewhere f
 temporary folder (`TMPDIR` says where), one upload each, so that nothing is held in memory.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -54,27 +53,6 @@ def fetched(folder: Folder, *names: str) -> Iterator[Path]:
         for name in names:
             folder.download(name, Path(temporary) / name)
         yield Path(temporary)
-
-
-@contextmanager
-def new_file(folder: Folder, name: str) -> Iterator[Path]:
-    """Give a local path to write to; the file is in `folder`, whole, once the block ends well."""
-    here = local_path(folder.url)
-    if here is None:
-        with tempfile.TemporaryDirectory(prefix=PREFIX) as temporary:
-            draft = Path(temporary) / name
-            yield draft
-            folder.upload(draft, name)
-        return
-    here.mkdir(parents=True, exist_ok=True)
-    draft = here / f".{name}.next"
-    try:
-        yield draft
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
-        draft.replace(here / name)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def new_folder(folder: Folder, *, last: str) -> AbstractContextManager[Path]:

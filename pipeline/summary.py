@@ -53,6 +53,18 @@ def summarise(
     return summary
 
 
+def headline(summary: Mapping[str, Any]) -> str:
+    """Say what a run came to, on a few lines."""
+    kept, total = summary["pairs_kept"], summary["pairs_in"]
+    subset = summary["subset_sha256"][:12]
+    lines = [f"kept {kept} of {total} pairs ({kept / total:.0%}), subset {subset}"]
+    for name, metrics in summary.get("zero_shot", {}).items():
+        shown = {k: v for k, v in metrics.items() if k.endswith("/main_metric")}
+        told = (f"{k.removesuffix('/main_metric')} {v:.3f}" for k, v in shown.items())
+        lines.append(" ".join((f"{name:8}", *told)))
+    return "\n".join(lines)
+
+
 def _planted(curated: Curated, truth: str) -> dict[str, Any]:
     found = found_by_kind(truth, curated.decisions.table)
     scores = curated.scores

@@ -5,7 +5,6 @@ A store's own client is told to try once, so that the bound on waiting is the on
 
 import errno
 import random
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,18 +62,15 @@ class Patience:
         return random.uniform(longest / 2, longest)  # noqa: S311
 
 
-def persist(call: Callable[[], T], patience: Patience, *, stop: threading.Event | None = None) -> T:
-    """Return what `call` returns, trying again after transient faults; `stop` ends the waiting.
+def persist(call: Callable[[], T], patience: Patience) -> T:
+    """Return what `call` returns, trying again after transient faults.
 
     Raises:
         GivenUp: The fault did not pass; its text is one line.
         Exception: What `call` raised, if waiting does not help.
     """
-    stop = stop or threading.Event()
     start = time.monotonic()
     for attempt in range(1, patience.attempts + 1):
-        if stop.is_set():
-            raise GivenUp("a stop")
         try:
             return call()
         except Exception as error:
@@ -84,7 +80,7 @@ def persist(call: Callable[[], T], patience: Patience, *, stop: threading.Event 
             if attempt == patience.attempts or spent_s + wait_s > patience.total_s:
                 text = f"{reason(error)}, {attempt} times in {spent_s:.0f} s"
                 raise GivenUp(text) from error
-            stop.wait(wait_s)
+            time.sleep(wait_s)
     raise AssertionError("at least one attempt")
 
 

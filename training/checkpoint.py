@@ -21,7 +21,7 @@ from filters.open_clip_models import WEIGHTS_NAME, save_checkpoint_dir
 from pipeline.fingerprint import file_digest, fingerprint
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs
-from pipeline.staging import drop_drafts, fetched, new_file, new_folder
+from pipeline.staging import drop_drafts, fetched, new_folder
 from training.config import Distill, Train
 from training.model import ModelConfig, model_identity
 
@@ -96,8 +96,8 @@ class TrainingFolder:
             "optimizer": optimizer.state_dict(),
             "rng": torch.get_rng_state(),
         }
-        with new_file(self.states, f"step-{step:08d}.pt") as path:
-            torch.save(state, path)
+        with self.states.open_write(f"step-{step:08d}.pt") as file:
+            torch.save(state, file)
         for old in self._state_names()[: -self.keep]:
             self.states.remove(old)
 

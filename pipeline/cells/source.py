@@ -1,6 +1,5 @@
 """Where a cell's decoded batches come from: a shard that it reads, or a decoder elsewhere."""
 
-import errno
 import posixpath
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,8 +9,7 @@ from pipeline.cells.decoding import Decoded, Needs, decoded_batches
 from pipeline.cells.plan import CellPlan, Stopwatch
 from pipeline.leases import Lease
 from pipeline.samples import Limits, Sample, SampleReader
-
-OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}  # ours to mend, not the shard's fault
+from pipeline.transient import DiskFull
 
 OpenFile = Callable[[], BinaryIO]
 
@@ -89,6 +87,6 @@ def blaming_the_shard(call: Callable[[], Any], lease: Lease) -> Any:
     try:
         return call()
     except OSError as error:
-        if error.errno in OUT_OF_SPACE:
+        if isinstance(error, DiskFull):
             raise
         raise UnreadableShardError(f"{lease.shard.url}: {error}") from error

@@ -7,4 +7,10 @@ from pipeline.executors.job import Executor, Job, Progress
 from pipeline.executors.local import run_local
 from pipeline.executors.on_ray import run_on_ray
 
-__all__ = ["Executor", "Job", "Progress", "run_local", "run_on_ray"]
+
+def executor(where: str) -> Executor:
+    """Return what `--ray` asks for: `off` is this process, anything else a Ray cluster."""
+    return run_local if where == "off" else run_on_ray(where)
+
+
+__all__ = ["Executor", "Job", "Progress", "executor", "run_local", "run_on_ray"]

@@ -1,13 +1,10 @@
 """Shards from a real S3 protocol server, over a network that drops, cuts and refuses."""
 
-import gc
-import threading
-
 import fsspec
 import numpy as np
 import pytest
 
-from pipeline.fetch import Transfer, open_shard, prefetched
+from pipeline.fetch import Transfer, open_shard
 from pipeline.transient import DiskFull, Patience
 from tests.faulty import (
     BUCKET,
@@ -157,61 +154,6 @@ def test_a_full_spool_is_no_fault_of_the_shard(put, tmp_path):
         with pytest.raises(DiskFull, match=r"spool: got a full disk at .*goes on where it was"):
             fetched(url, spool=str(disk))
         assert fetched(put("a.tar"), spool=str(disk)) == DATA
-
-
-def test_shards_come_in_order_and_one_error_is_one_shard_s(proxy, put):
-    urls = [put("0.tar", b"0"), f"s3://{BUCKET}/none.tar", put("1.tar"), put("2.tar", b"2")]
-    for ahead in (0, 1, 3, 9):
-        found = []
-        for url, file in prefetched(urls, ahead=ahead, transfer=QUICK):
-            if isinstance(file, OSError):
-                found.append((url, type(file)))
-            else:
-                with file:
-                    found.append((url, file.read()))
-        assert found == list(zip(urls, [b"0", FileNotFoundError, DATA, b"2"], strict=True))
-
-
-def test_the_next_shard_is_fetched_while_the_caller_works_and_no_further(proxy, put):
-    urls = [put(f"{name}.tar", b"x") for name in "abcd"]
-    fetched_second = threading.Event()
-
-    def note(method, path):
-        if method == "GET" and path.endswith("b.tar"):
-            fetched_second.set()
-
-    proxy.plan = note
-    shards = prefetched(urls, transfer=QUICK)
-    next(shards)[1].close()
-    assert fetched_second.wait(20)  # without being asked for
-    assert {path for _, path in proxy.seen} == {f"/{BUCKET}/a.tar", f"/{BUCKET}/b.tar"}
-    shards.close()
-
-
-def test_stopping_early_closes_what_was_fetched_and_waits_for_no_store(proxy, put):
-    urls = [put(f"{name}.tar") for name in "abc"]
-    proxy.plan = lambda _method, path: Status() if path.endswith("c.tar") else None
-    endless = Transfer(block_bytes=BLOCK, patience=Patience(attempts=99, first_s=99, total_s=9999))
-    before = threading.active_count()
-    shards = prefetched(urls, ahead=2, transfer=endless)
-    next(shards)[1].close()
-    shards.close()  # would take minutes if the wait for the third were not ended
-    assert threading.active_count() <= before + 1  # fsspec's own
-    gc.collect()  # an unclosed file would warn here, and warnings are errors
-
-
-def test_only_as_many_urls_are_taken_as_are_fetched(put):
-    taken = []
-
-    def urls():
-        for number in range(9):
-            taken.append(number)
-            yield put(f"{number}.tar", b"x")
-
-    shards = prefetched(urls(), ahead=2, transfer=QUICK)
-    next(shards)[1].close()
-    assert taken == [0, 1, 2]
-    shards.close()
 
 
 def test_other_filesystems_are_copied_too():

@@ -11,7 +11,6 @@ from pipeline.staging import (
     fetched,
     is_file,
     local_path,
-    new_file,
     new_folder,
     split_url,
 )
@@ -62,17 +61,6 @@ def half_a_file(path):
     with path.open("wb") as file:
         file.write(b"tw")
         file.write(bytes(1 // 0))
-
-
-def test_a_new_file_appears_when_it_is_whole(anywhere):
-    with new_file(anywhere, "a") as path:
-        path.write_bytes(b"one")
-        assert not anywhere.exists("a")
-    assert anywhere.read("a") == b"one"
-    with pytest.raises(ZeroDivisionError), new_file(anywhere, "a") as path:
-        half_a_file(path)
-    assert anywhere.read("a") == b"one"
-    assert anywhere.files() == ["a"]
 
 
 def test_a_new_folder_replaces_the_old_one(anywhere):
