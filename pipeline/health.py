@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.folder import Folder
 from pipeline.ledger import Ledger, Record
+from pipeline.scores import Scores
 
 
 @dataclass(slots=True)
@@ -56,7 +57,7 @@ def status(run: Folder) -> list[StageStatus]:
 def verify(run: Folder) -> Iterator[tuple[str, Record | None]]:
     """Yield a line per defect, and the record that is wrong if it is one of the ledger's.
 
-    Checked are bytes, rows and sums of every table, and the subset.
+    Checked are bytes, rows and sums of every table, gaps between tables and shards, and the subset.
 
     Raises:
         ValueError: This is no run folder.
@@ -67,6 +68,10 @@ def verify(run: Folder) -> Iterator[tuple[str, Record | None]]:
         if defect := _defect(folder, record):
             url = folder.path(record.name)
             yield f"{url}: {defect}; `thresher verify --repair`, then run again", record
+    if (run / "subset").exists("scores.parquet"):
+        yield from (
+            (gap, None) for gap in _gaps(Scores.load((run / "subset").read("scores.parquet")))
+        )
     if run.exists("summary.json"):
         summary = json.loads(run.read("summary.json"))
         subset = run / "subset"
@@ -77,6 +82,15 @@ def verify(run: Folder) -> Iterator[tuple[str, Record | None]]:
             yield f"subset.npy: got sha256 {digest}, expected {expected}; thresher curate", None
         if summary["pairs_in"] != sum(summary["reasons"].values()):
             yield f"summary.json: got {summary['pairs_in']} pairs, expected the reasons' sum", None
+
+
+def _gaps(scores: Scores) -> Iterator[str]:
+    """Say which shards of what was decided upon lack columns."""
+    wanted = set(scores.columns)
+    for number, shard in enumerate(scores.shards):
+        held = {column for _, columns in scores.tables(number) for column in columns}
+        if lacking := sorted(wanted - held):
+            yield f"{shard}: got no {', '.join(lacking)}, expected every column; run again"
 
 
 def _defect(folder: Folder, record: Record) -> str:

@@ -24,6 +24,7 @@ from pipeline.executors import run_local, run_on_ray
 from pipeline.folder import Folder
 from pipeline.health import status, strike, verify
 from pipeline.pairs import uids_from_bytes
+from pipeline.scores import Scores
 from pipeline.shards import write_shard
 from pipeline.subset import pairs_of, read_subset
 from tests.toy import build_pool, draw, encoded, huge_png, pair
@@ -198,6 +199,20 @@ def test_a_damaged_table_is_found_and_repaired(reference, load, tmp_path):
     run(load(), out=tmp_path / "damaged", execute=run_local)
     assert list(verify(folder)) == []
     assert score_files(tmp_path / "damaged") == score_files(out)
+
+
+def test_a_gap_is_found(reference, tmp_path):
+    out, _ = reference
+    shutil.copytree(out, tmp_path / "gap")
+    subset = Folder(str(tmp_path / "gap" / "subset"))
+    scores = Scores.load(subset.read("scores.parquet"))
+    digests = scores.sources[0].digest_S32.copy()
+    digests[1] = 0
+    sources = (replace(scores.sources[0], digest_S32=digests), *scores.sources[1:])
+    subset.write("scores.parquet", replace(scores, sources=sources).dump())
+    ((gap, record),) = verify(Folder(str(tmp_path / "gap")))
+    assert record is None
+    assert "00001.tar: got no" in gap
 
 
 def test_of_two_pairs_with_one_uid_training_sees_the_one_that_was_kept(load, tmp_path):
