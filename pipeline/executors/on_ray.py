@@ -14,7 +14,7 @@ from pipeline.schema import Reason
 
 POLL_S = 0.25
 FAREWELL_S = 20.0  # for cells to come home when all is done
-NAME_S = 30.0  # for the coordinator of a killed driver to go
+NAME_S = 60.0  # for the coordinator of a killed driver to go
 PLACE_S = 600.0  # for an autoscaler to bring the nodes
 
 logger = logging.getLogger(__name__)
