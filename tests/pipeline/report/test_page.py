@@ -60,7 +60,7 @@ def test_tags_balance_and_every_section_has_its_content(html):
     linked = [attrs["href"][1:] for tag, attrs in page.tags if tag == "a"]
     assert sections == linked
     assert "Not in this run yet" not in html
-    assert sum(attrs.get("class") == "chart" for tag, attrs in page.tags) == 3 + 2 + 2
+    assert sum(attrs.get("class") == "chart" for tag, attrs in page.tags) == 3 + 2 + 2 + 1
 
 
 def test_nothing_is_loaded_and_nothing_can_run(html):
