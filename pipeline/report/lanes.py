@@ -3,6 +3,7 @@
 N records, L lanes, E edges of the rates.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
@@ -22,6 +23,7 @@ COLOURS = 6  # of the page; later stages have the last one
 WIDE = 3.0  # px from which a shard has a bar of its own
 RIM = 0.6  # px between two shards that follow each other
 BIN_PX = 4
+LABEL_PX = 12  # a line of text
 ROOM = 76  # px for a pause's length
 UNITS = ((86_400.0, "days", 5), (3_600.0, "hours", 3), (60.0, "minutes", 3))
 
@@ -70,7 +72,7 @@ def draw_lanes(
     number = {int(cell): i + 1 for i, cell in enumerate(order)}
     for i, (cell, name) in enumerate(lanes.items()):
         _draw_lane(svg, work, axis, cell, f"cell {number[cell]}, {name}", TOP + i * height, height)
-        if i % max(1, round(12 / height)) == 0:
+        if i % math.ceil(LABEL_PX / height) == 0:
             add_text(svg, str(number[cell]), "tick end", AXIS[0] - 6, TOP + (i + 0.5) * height + 4)
     _draw_pauses(svg, axis, bottom)
     add_text(svg, "cell", "label", 2, 10)
