@@ -66,7 +66,7 @@ def draw_lanes(
         f"{duration(axis.total_s)} of work, {count(len(axis.pauses))} pauses left out; below it "
         "rows per second"
     )
-    svg = chart(WIDTH, bottom + BOTTOM, title)
+    svg = chart(WIDTH, round(bottom + BOTTOM), title)
     _draw_rates(svg, work, axis, floor + BETWEEN, bottom)
     _draw_axis(svg, axis, bottom)
     number = {int(cell): i + 1 for i, cell in enumerate(order)}
