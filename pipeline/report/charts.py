@@ -1,17 +1,15 @@
-"""Four charts as inline SVG, drawn to a fixed viewBox and coloured by the page's style sheet.
-
-Everything goes through ElementTree, so text is escaped and tags are balanced by construction.
-"""
+"""Four charts as inline SVG, drawn to a fixed viewBox and coloured by the page's style sheet."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from xml.etree.ElementTree import Element, SubElement, tostring
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
 from pipeline.report.axes import Axis
+from pipeline.report.svg import add, add_text, add_title, chart, markup, path_of, px_of
 from pipeline.report.text import compact
 
 SMALL, LARGE = (340, 200), (480, 260)  # px at which labels have their size; a phone shows 380
@@ -54,10 +52,7 @@ class _Plot:
 
     x: Axis
     y: Axis
-    svg: Element = field(default_factory=lambda: Element("svg"))
-
-    def markup(self) -> Markup:
-        return Markup(tostring(self.svg, encoding="unicode"))  # noqa: S704 -- escaped by ElementTree
+    svg: Element
 
 
 def histogram(
@@ -84,17 +79,17 @@ def histogram(
     for i, share in enumerate(shares):
         steps = [(px, plot.y.at(100 * s)) for j, s in enumerate(share) for px in at[j : j + 2]]
         outline = [(at[0], plot.y.at(0)), *steps, (at[-1], plot.y.at(0))]
-        _add(plot.svg, "path", f"area s{i}", d=_path(outline))
+        add(plot.svg, "path", f"area s{i}", d=path_of(outline))
     for j in range(len(edges) - 1):
         told = ", ".join(f"{name} {rows[j]:,}" for name, rows in groups.items())
-        hover = _add(
-            plot.svg, "rect", "hover", x=_px(at[j]), width=_px(at[j + 1] - at[j]),
-            y=_px(plot.y.end), height=_px(plot.y.start - plot.y.end),
+        hover = add(
+            plot.svg, "rect", "hover", x=px_of(at[j]), width=px_of(at[j + 1] - at[j]),
+            y=px_of(plot.y.end), height=px_of(plot.y.start - plot.y.end),
         )  # fmt: skip
-        _title(hover, f"{compact(edges[j])} to {compact(edges[j + 1])}: {told}")
+        add_title(hover, f"{compact(edges[j])} to {compact(edges[j + 1])}: {told}")
     for cut in cuts:
         _mark(plot, cut)
-    return plot.markup()
+    return markup(plot.svg)
 
 
 def lines(series: Mapping[str, NDArray[np.float64]], *, labels: Labels) -> Markup:
@@ -108,9 +103,9 @@ def lines(series: Mapping[str, NDArray[np.float64]], *, labels: Labels) -> Marku
     for i, (name, points) in enumerate(drawn.items()):
         if len(points):
             path = [(plot.x.at(a), plot.y.at(b)) for a, b in points]
-            line = _add(plot.svg, "path", f"line s{i}", d=_path(path))
-            _title(line, f"{name}: ends at {points[-1, 1]:.4g}")
-    return plot.markup()
+            line = add(plot.svg, "path", f"line s{i}", d=path_of(path))
+            add_title(line, f"{name}: ends at {points[-1, 1]:.4g}")
+    return markup(plot.svg)
 
 
 def scatter(dots: Sequence[Dot], *, labels: Labels) -> Markup:
@@ -121,12 +116,12 @@ def scatter(dots: Sequence[Dot], *, labels: Labels) -> Markup:
     plot = _plot((x_low - margin, x_high + margin), (0.0, top), labels, LARGE)
     for dot in dots:
         px, ring, disc = plot.x.at(dot.x), plot.y.at(dot.y), plot.y.at(dot.below)
-        group = _add(plot.svg, "g", "dot")
-        _title(group, dot.title)
-        _add(group, "path", "thread", d=_path([(px, ring), (px, disc)]))
-        _add(group, "circle", "ring s1", cx=_px(px), cy=_px(ring), r="3")
-        _add(group, "circle", "disc s0", cx=_px(px), cy=_px(disc), r="3")
-    return plot.markup()
+        group = add(plot.svg, "g", "dot")
+        add_title(group, dot.title)
+        add(group, "path", "thread", d=path_of([(px, ring), (px, disc)]))
+        add(group, "circle", "ring s1", cx=px_of(px), cy=px_of(ring), r="3")
+        add(group, "circle", "disc s0", cx=px_of(px), cy=px_of(disc), r="3")
+    return markup(plot.svg)
 
 
 def bar(start: float, end: float, *, css: str = "s0", zero: float | None = None) -> Markup:
@@ -138,10 +133,10 @@ def bar(start: float, end: float, *, css: str = "s0", zero: float | None = None)
     svg.set("aria-hidden", "true")
     low, high = 100 * min(start, end), 100 * max(start, end)
     width = max(high - low, 0.4 if high > low else 0.0)  # what is there is seen
-    _add(svg, "rect", css, x=_px(min(low, 100 - width)), width=_px(width), y="0", height="10")
+    add(svg, "rect", css, x=px_of(min(low, 100 - width)), width=px_of(width), y="0", height="10")
     if zero is not None:
-        _add(svg, "rect", "zero", x=_px(100 * zero - 0.25), width="0.5", y="0", height="10")
-    return Markup(tostring(svg, encoding="unicode"))  # noqa: S704 -- escaped by ElementTree
+        add(svg, "rect", "zero", x=px_of(100 * zero - 0.25), width="0.5", y="0", height="10")
+    return markup(svg)
 
 
 def _plot(
@@ -156,30 +151,26 @@ def _plot(
     width, height = size
     x = Axis(*x_range, LEFT, width - RIGHT, log=log)
     y = Axis(*y_range, height - BOTTOM, TOP)
-    plot = _Plot(x, y)
-    svg = plot.svg
-    for name, value in (("class", "chart"), ("viewBox", f"0 0 {width} {height}"), ("role", "img")):
-        svg.set(name, value)
-    _title(svg, labels.title)
+    svg = chart(width, height, labels.title)
     for value in y.ticks():
-        _add(svg, "path", "grid", d=_path([(x.start, y.at(value)), (x.end, y.at(value))]))
-        _text(svg, compact(value), "tick end", x.start - 6, y.at(value) + 4)
+        add(svg, "path", "grid", d=path_of([(x.start, y.at(value)), (x.end, y.at(value))]))
+        add_text(svg, compact(value), "tick end", x.start - 6, y.at(value) + 4)
     for value in x.ticks():
-        _add(svg, "path", "axis", d=_path([(x.at(value), y.start), (x.at(value), y.start + 4)]))
-        _text(svg, compact(value), "tick middle", x.at(value), y.start + 16)
-    _add(svg, "path", "axis", d=_path([(x.start, y.start), (x.end, y.start)]))
-    _text(svg, labels.x, "label middle", (x.start + x.end) / 2, height - 4)
-    _text(svg, labels.y, "label", 2, 10)
-    return plot
+        add(svg, "path", "axis", d=path_of([(x.at(value), y.start), (x.at(value), y.start + 4)]))
+        add_text(svg, compact(value), "tick middle", x.at(value), y.start + 16)
+    add(svg, "path", "axis", d=path_of([(x.start, y.start), (x.end, y.start)]))
+    add_text(svg, labels.x, "label middle", (x.start + x.end) / 2, height - 4)
+    add_text(svg, labels.y, "label", 2, 10)
+    return _Plot(x, y, svg)
 
 
 def _mark(plot: _Plot, cut: Cut) -> None:
     px = plot.x.at(cut.value)
-    group = _add(plot.svg, "g", f"cut {cut.label}")
-    _title(group, cut.title)
-    _add(group, "path", "", d=_path([(px, plot.y.end), (px, plot.y.start)]))
+    group = add(plot.svg, "g", f"cut {cut.label}")
+    add_title(group, cut.title)
+    add(group, "path", "", d=path_of([(px, plot.y.end), (px, plot.y.start)]))
     css, beside = ("tick end", -3) if px > plot.x.end - CUT_WORD else ("tick", 3)
-    _text(group, cut.label, css, px + beside, plot.y.end + 9)
+    add_text(group, cut.label, css, px + beside, plot.y.end + 9)
 
 
 def _thin(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -187,24 +178,3 @@ def _thin(points: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(points) <= MOST_POINTS:
         return points
     return np.stack([part.mean(axis=0) for part in np.array_split(points, MOST_POINTS)])
-
-
-def _add(parent: Element, tag: str, css: str, **attributes: str) -> Element:
-    return SubElement(parent, tag, {"class": css, **attributes} if css else attributes)
-
-
-def _title(parent: Element, text: str) -> None:
-    SubElement(parent, "title").text = text
-
-
-def _text(parent: Element, text: str, css: str, x: float, y: float) -> None:
-    if text:
-        _add(parent, "text", css, x=_px(x), y=_px(y)).text = text
-
-
-def _path(points: Sequence[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{_px(x)} {_px(y)}" for x, y in points)
-
-
-def _px(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")

@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.folder import Folder
+from pipeline.health import store_of
+from pipeline.ledger import Ledger
 from pipeline.tables import read
 
 COLUMNS = (
@@ -29,6 +31,7 @@ class RunFiles:
         rules: The rules, quantiles resolved to values, in the order of the label model.
         model: `label_model.json`.
         concepts: `concept, size, quota, complexity`; None before pruning.
+        done: The ledger's table, of other runs too where they share it.
         journals: Lines of `metrics.jsonl` of each training run, by name.
         config: `config.toml` as resolved.
     """
@@ -38,6 +41,7 @@ class RunFiles:
     rules: list[Record]
     model: Record
     concepts: pa.Table | None
+    done: pa.Table
     journals: Mapping[str, list[Record]]
     config: str
 
@@ -65,9 +69,16 @@ def read_files(run: Folder) -> RunFiles:
         rules=rules,
         model=_json(subset, "label_model.json", {}),
         concepts=_table(subset, "concepts.parquet"),
+        done=_done(run),
         journals={name: lines for name, lines in journals.items() if lines},
         config=run.read("config.toml").decode() if run.exists("config.toml") else "",
     )
+
+
+def _done(run: Folder) -> pa.Table:
+    """Read the ledger, which may lie elsewhere; a run that has lost it has an empty one."""
+    is_run = run.exists("config.toml") or (run / "ledger").names()
+    return Ledger(store_of(run) if is_run else run).table
 
 
 def _json(folder: Folder, name: str, default: Any) -> Any:

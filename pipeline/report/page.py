@@ -19,6 +19,7 @@ from pipeline.report.histograms import distributions
 from pipeline.report.picks import Chooser, Pick, pick_kept, pick_reasons, pick_rules
 from pipeline.report.rules import rule_rows
 from pipeline.report.thumbnails import load_thumbnails
+from pipeline.report.timeline import timeline_of
 from pipeline.scores import Scores
 
 STUDENT = "student"  # the distilled run; its loss is another one, so it has a chart of its own
@@ -61,6 +62,7 @@ def render(run: Folder, scores: Scores) -> str:
         pictures=_pictures(files, scores),
         curves=curves_of(training, title="Training loss over samples seen"),
         student=curves_of(student, title="Distillation loss over samples seen"),
+        timeline=timeline_of(files.done, scores),
         evaluation=evaluation_of(summary.get("zero_shot", {})),
         config=files.config,
     )

@@ -16,6 +16,7 @@ from filters.ensemble import LabelModel
 from filters.extract import Column
 from filters.rules import Band, Condition
 from pipeline.folder import Folder
+from pipeline.ledger import Record, Writer
 from pipeline.samples import read_shard
 from pipeline.schema import BASE_SCHEMA, Reason
 from pipeline.scores import Scores, Source
@@ -95,6 +96,7 @@ def run(tmp_path_factory) -> Run:
     decisions = _decisions(urls, rows, votes)
     folder = Folder(str(tmp_path / "run"))
     _write_run(folder, decisions)
+    write_ledger(folder, stage=tmp_path.name)
     voted = np.array([v for v in zip(*votes.values(), strict=True) if None not in v], np.int8)
     return Run(folder, scores, decisions, voted)
 
@@ -104,6 +106,19 @@ def own_run(run, tmp_path) -> Run:
     """The same, with a run folder that a test may change: `tmp_path / "run"`."""
     shutil.copytree(run.folder.url, tmp_path / "run")
     return replace(run, folder=Folder(str(tmp_path / "run")))
+
+
+def write_ledger(folder: Folder, *, stage: str) -> None:
+    """Two cells, a shard each, a pause of a day between them, and a shard that is not the run's."""
+    begun = 1_700_000_000.0
+    for cell, shard, start in (("a", "0", 0.0), ("b<b>", "1", 86_400.0), ("c", "other", 50.0)):
+        with Writer(folder, f"writer-{shard}") as ledger:
+            record = Record(
+                shard=shard, stage=stage, rows=15, reasons={"ok": 15}, sha256="ab" * 32,
+                output_bytes=1, input_bytes=1, seconds={"read": 2.0, "<i>step</i>": 5.0},
+                cell=cell, took=10.0, at=begun + start + 10,
+            )  # fmt: skip
+            ledger.add(record)
 
 
 def caption_of(i: int) -> str:

@@ -60,7 +60,7 @@ def test_tags_balance_and_every_section_has_its_content(html):
     linked = [attrs["href"][1:] for tag, attrs in page.tags if tag == "a"]
     assert sections == linked
     assert "Not in this run yet" not in html
-    assert sum(attrs.get("class") == "chart" for tag, attrs in page.tags) == 3 + 2 + 2
+    assert sum(attrs.get("class") == "chart" for tag, attrs in page.tags) == 3 + 2 + 2 + 1
 
 
 def test_nothing_is_loaded_and_nothing_can_run(html):
@@ -79,6 +79,7 @@ def test_hostile_text_is_shown_as_text(html):
     assert "&#34;&gt;&lt;img src=x onerror=alert(2)&gt;" in html
     assert "{{ 7 * 7 }}" in html
     assert "&lt;b&gt;sharp&lt;/b&gt;" in html
+    assert "cell 2, b&lt;b&gt;: 1 shards" in html
     assert "&lt;script&gt;alert(3)&lt;/script&gt;" in html
     assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x0b-\x1f]", html)
     assert "x" * 161 not in html
@@ -109,6 +110,20 @@ def test_planted_trouble_and_cost_are_listed(html):
         ["Stage", "12.8 s"], ["score", "12.5 s"], ["vote", "0.25 s"],
         ["Bytes", "125.5 kB"], ["shards", "123.5 kB"], ["score tables", "2.0 kB"],
     ]  # fmt: skip
+
+
+def test_the_timeline_tells_steps_and_slow_shards(html):
+    rows = Page(html).tables["timeline"]
+    assert [row[:3] for row in rows[1:4]] == [
+        ["at a shard", "", "100.0 %"], ["<i>step</i>", "10.0 s", "50.0 %"],
+        ["read", "4.0 s", "20.0 %"],
+    ]  # fmt: skip
+    assert rows[5:] == [
+        ["0", "10.0 s", "15", "1.5", "<i>step</i>", "1", "0.00 s"],
+        ["1", "10.0 s", "15", "1.5", "<i>step</i>", "2", "24 h 00 min"],
+    ]
+    assert "2 shards on 2 cells in 20.0 s, 1.5 rows/s" in html
+    assert "23 h 59 min</text>" in html
 
 
 def test_galleries_hold_few_and_show_twins_and_grey_tiles(html):
