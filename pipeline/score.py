@@ -51,6 +51,7 @@ def score_shards(
         ledger = Ledger(store)
         ledger.declare(todo.job.plan.stage, todo.writes)
         ledger.merge(gone=execute(todo.job, progress))
+        todo.job.plan.parts.remove_all()
     if passes:
         located = locate(shards, located.writes, Ledger(store))
     return located.scores(store)

@@ -1,9 +1,9 @@
 """A cell: the models loaded once, then lease after lease."""
 
-import errno
 import posixpath
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,8 +20,7 @@ from pipeline.ledger import Record, later_than, table_name
 from pipeline.ledger import Writer as LedgerWriter
 from pipeline.samples import Limits, Sample, SampleReader, uid_from
 from pipeline.tables import score_schema
-
-OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}  # ours to mend, not the shard's fault
+from pipeline.transient import DiskFull, is_full
 
 
 class UnreadableShardError(OSError):
@@ -45,7 +44,6 @@ class Cell:
         )
         self._needs = Needs.of(plan.extractors)
         self._schema = score_schema(c for e in plan.extractors for c in e.columns)
-        self._tables = Folder(plan.store) / "scores" / plan.stage
         self._ledger = LedgerWriter(Folder(plan.store), name)
         self._scores: list[tuple[str, Score]] = []
 
@@ -72,7 +70,8 @@ class Cell:
         """
         start, watch = time.time(), Stopwatch()
         if lease.task == "join":
-            return self._publish(lease, start, watch, lambda table: self._join(lease, table))
+            with suppress(FileNotFoundError):  # another run has joined the parts meanwhile
+                return self._publish(lease, start, watch, lambda table: self._join(lease, table))
         if lease.verdict is not None:
             row = Row(Sample(uid_from(_name(lease), ""), "", status=lease.verdict))
             return self._publish(lease, start, watch, lambda table: table.add([row]))
@@ -106,7 +105,7 @@ class Cell:
     ) -> Report:
         """Write the shard's table, then its record."""
         name, batch = table_name(lease.shard.id), self._settings.batch
-        with sidecar(self._tables, name, self._schema, batch=batch, watch=watch) as table:
+        with sidecar(self._plan.tables, name, self._schema, batch=batch, watch=watch) as table:
             fill(table)
         now = later_than(self._plan.newest)
         record = Record(
@@ -127,26 +126,26 @@ class Cell:
         groups = -(-reader.rows // group_rows(batch))
         first, last = (groups * part // lease.parts for part in (lease.part, lease.part + 1))
         first, last = first * group_rows(batch), min(last * group_rows(batch), reader.rows)
-        folder, name = self._parts(lease), _part_name(lease.part)
+        folder, name = self._parts(lease), _part_name(lease, lease.part)
         with sidecar(folder, name, self._schema, batch=batch, watch=watch) as table:
             table.add(self._rows(reader, lease, watch, first, last) if first < last else ())
         return Report(lease)
 
     def _join(self, lease: Lease, table: Sidecar) -> None:
         for part in range(lease.parts):
-            with self._parts(lease).open(_part_name(part)) as stream:
+            with self._parts(lease).open(_part_name(lease, part)) as stream:
                 table.copy(pq.ParquetFile(stream))
 
     def _parts(self, lease: Lease) -> Folder:
-        return self._tables / f".parts-{lease.shard.id}"
+        return self._plan.parts / lease.shard.id
 
 
 def _name(lease: Lease) -> str:
     return posixpath.basename(lease.shard.url)
 
 
-def _part_name(part: int) -> str:
-    return f"{part:05d}.parquet"
+def _part_name(lease: Lease, part: int) -> str:
+    return f"{part:05d}-of-{lease.parts:05d}.parquet"  # another run may split it in another way
 
 
 def _reading(reader: SampleReader, lease: Lease, first: int, last: int) -> Iterator[Sample]:
@@ -168,6 +167,6 @@ def _blaming_the_shard(call: Callable[[], Any], lease: Lease) -> Any:
     try:
         return call()
     except OSError as error:
-        if error.errno in OUT_OF_SPACE:
-            raise
+        if isinstance(error, DiskFull) or is_full(error):
+            raise  # ours to mend, not the shard's fault
         raise UnreadableShardError(f"{lease.shard.url}: {error}") from error
