@@ -68,7 +68,9 @@ class Pool:
         self._plan, self._parcels, self._count = job.plan, ray.put(parcels), count
         self._group = _places(count, share)
         self._share = share
-        self._coordinator = _coordinator(job, count)
+        # Kept, or Ray throws it away and cannot start the coordinator again.
+        self._work = ray.put(job.assignment(count))
+        self._coordinator = _coordinator(job, self._work)
         self._cells: dict[Any, tuple[str, Any, int]] = {}
         self._overdue = set[str]()
         self._unborn = 0
@@ -92,9 +94,18 @@ class Pool:
                 break
             for name in ray.get(self._coordinator.stalled.remote(self._plan.settings.timeout)):
                 self._end(name)
-        ray.wait(list(self._cells), num_returns=len(self._cells), timeout=FAREWELL_S)
+        self._say_farewell()
         ray.get(self._coordinator.close.remote())
         return self.names
+
+    def _say_farewell(self) -> None:
+        """Let cells that have worked seal their journals; others may be waiting for a place."""
+        import ray
+
+        known = set(ray.get(self._coordinator.cells.remote()))
+        leaving = [reference for reference, (name, *_) in self._cells.items() if name in known]
+        if leaving:
+            ray.wait(leaving, num_returns=len(leaving), timeout=FAREWELL_S)
 
     def close(self) -> None:
         """End what is left."""
@@ -172,7 +183,7 @@ def _places(count: int, share: dict[str, float]) -> Any:
     return group
 
 
-def _coordinator(job: Job, count: int) -> Any:
+def _coordinator(job: Job, work: Any) -> Any:
     """Start the pass's coordinator on the driver's node; its name keeps a second one out.
 
     Raises:
@@ -187,10 +198,10 @@ def _coordinator(job: Job, count: int) -> Any:
         name=f"{NAMESPACE}-{key}", namespace=NAMESPACE, num_cpus=0, max_restarts=-1,
         max_task_retries=-1, scheduling_strategy=here,
     )  # fmt: skip
-    work, until = ray.put(job.assignment(count)), time.monotonic() + NAME_S
+    until = time.monotonic() + NAME_S
     while True:
         try:
-            return make.remote(work, uuid.uuid4().hex)
+            return make.remote([work], uuid.uuid4().hex)
         except ValueError as error:  # the name is taken; by a driver that was just killed, or not
             if time.monotonic() > until:
                 raise RuntimeError(
