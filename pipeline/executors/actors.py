@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from pipeline.cells import Cell, CellPlan, Work
-from pipeline.coordinator import BEAT_S, Coordinator
+from pipeline.coordinator import BEAT_S, Assignment, Coordinator
 from pipeline.executors.cluster import Parcel, receive
 from pipeline.executors.metrics import Metrics
 from pipeline.fetch import open_shard
@@ -19,12 +19,11 @@ from pipeline.leases import Lease, Report
 class CoordinatorActor(Coordinator):
     """A coordinator that knows whether Ray has started it again."""
 
-    def __init__(self, work: list[Any], name: str) -> None:
-        """Take a reference to the `Assignment`, in a list, or Ray warns of it at every start."""
+    def __init__(self, work: Assignment, name: str) -> None:
         import ray
 
         again = ray.get_runtime_context().was_current_actor_reconstructed
-        super().__init__(ray.get(work[0]), name=f"{name}-{again:d}", restarted=again)
+        super().__init__(work, name=f"{name}-{again:d}", restarted=again)
 
 
 class CellActor:

@@ -201,7 +201,7 @@ def _coordinator(job: Job, work: Any) -> Any:
     until = time.monotonic() + NAME_S
     while True:
         try:
-            return make.remote([work], uuid.uuid4().hex)
+            return make.remote(work, uuid.uuid4().hex)
         except ValueError as error:  # the name is taken; by a driver that was just killed, or not
             if time.monotonic() > until:
                 raise RuntimeError(
