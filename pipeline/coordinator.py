@@ -147,6 +147,10 @@ class Coordinator:
         self._idle.discard(cell)
         return self._moved.pop(cell, None) is not None
 
+    def cells(self) -> list[str]:
+        """Return the cells that are known to be alive, or were when they went home."""
+        return list(self._moved)
+
     def stalled(self, timeout: float) -> list[str]:
         """Return cells that hold a lease and have not moved for `timeout` seconds."""
         late = time.monotonic() - timeout

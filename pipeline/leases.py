@@ -153,7 +153,7 @@ class Leases:
     def claim(self, cell: str, leases: Sequence[Lease]) -> None:
         """Note what a cell holds already; for a coordinator that was started again."""
         for lease in leases:
-            if lease.task == "score" and lease.shard in self._queue:
+            if lease.task in {"score", "join"} and lease.shard in self._queue:
                 self._queue.remove(lease.shard)
                 self._held[cell].append(lease)
 

@@ -50,7 +50,9 @@ def score_shards(
     for todo in passes:
         ledger = Ledger(store)
         ledger.declare(todo.job.plan.stage, todo.writes)
+        ledger.merge()  # what a run that was killed has left
         ledger.merge(gone=execute(todo.job, progress))
+        todo.job.plan.parts.remove_all()
     if passes:
         located = locate(shards, located.writes, Ledger(store))
     return located.scores(store)

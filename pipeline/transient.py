@@ -25,8 +25,8 @@ CODES = {"IncompleteBody", "InternalError", "RequestTimeout", "SlowDown", "Throt
 # By name, since the clients of stores (aiobotocore, aiohttp, httpx, requests) are extras.
 NAMES = {
     "ChunkedEncodingError", "ClientConnectionError", "ClientPayloadError", "ConnectionError",
-    "HTTPClientError", "IncompleteRead", "IncompleteReadError", "PayloadEncodingError",
-    "ResponseParserError", "TransportError",
+    "FlexibleChecksumError", "HTTPClientError", "IncompleteRead", "IncompleteReadError",
+    "PayloadEncodingError", "ResponseParserError", "TransportError",
 }  # fmt: skip
 
 

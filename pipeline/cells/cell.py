@@ -3,6 +3,7 @@
 import posixpath
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -40,7 +41,6 @@ class Cell:
         self._plan, self._batch = plan, plan.settings.batch
         self._open = open_source or own_sources(plan)
         self._schema = score_schema(c for e in plan.extractors for c in e.columns)
-        self._tables = Folder(plan.store) / "scores" / plan.stage
         self._ledger = LedgerWriter(Folder(plan.store), name)
         self._scores: list[tuple[str, Score]] = []
 
@@ -67,7 +67,8 @@ class Cell:
         """
         start, watch = time.time(), Stopwatch()
         if lease.task == "join":
-            return self._publish(lease, start, watch, lambda table: self._join(lease, table))
+            with suppress(FileNotFoundError):  # another run has joined the parts meanwhile
+                return self._publish(lease, start, watch, lambda table: self._join(lease, table))
         if lease.verdict is not None:
             uid = uid_from(posixpath.basename(lease.shard.url), "")
             row = Row(Sample(uid, "", status=lease.verdict))
@@ -94,7 +95,7 @@ class Cell:
     ) -> Report:
         """Write the shard's table, then its record."""
         name, batch = table_name(lease.shard.id), self._batch
-        with sidecar(self._tables, name, self._schema, batch=batch, watch=watch) as table:
+        with sidecar(self._plan.tables, name, self._schema, batch=batch, watch=watch) as table:
             fill(table)
         now = later_than(self._plan.newest)
         record = Record(
@@ -115,19 +116,19 @@ class Cell:
         groups = -(-source.rows // group_rows(batch))
         first, last = (groups * part // lease.parts for part in (lease.part, lease.part + 1))
         first, last = first * group_rows(batch), min(last * group_rows(batch), source.rows)
-        folder, name = self._parts(lease), _part_name(lease.part)
+        folder, name = self._parts(lease), _part_name(lease, lease.part)
         with sidecar(folder, name, self._schema, batch=batch, watch=watch) as table:
             table.add(self._rows(source, watch, first, last) if first < last else ())
         return Report(lease)
 
     def _join(self, lease: Lease, table: Sidecar) -> None:
         for part in range(lease.parts):
-            with self._parts(lease).open(_part_name(part)) as stream:
+            with self._parts(lease).open(_part_name(lease, part)) as stream:
                 table.copy(pq.ParquetFile(stream))
 
     def _parts(self, lease: Lease) -> Folder:
-        return self._tables / f".parts-{lease.shard.id}"
+        return self._plan.parts / lease.shard.id
 
 
-def _part_name(part: int) -> str:
-    return f"{part:05d}.parquet"
+def _part_name(lease: Lease, part: int) -> str:
+    return f"{part:05d}-of-{lease.parts:05d}.parquet"  # another run may split it in another way

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from filters.extract import Extractor
 from pipeline.config import Cells
+from pipeline.folder import Folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +30,16 @@ class CellPlan:
     stage: str
     newest: float
     settings: Cells
+
+    @property
+    def tables(self) -> Folder:
+        """Where the tables are."""
+        return Folder(self.store) / "scores" / self.stage
+
+    @property
+    def parts(self) -> Folder:
+        """Where parts of split shards wait to be joined; nothing of it is left after a pass."""
+        return self.tables / ".parts"
 
 
 @dataclass(slots=True)

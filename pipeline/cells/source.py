@@ -9,7 +9,7 @@ from pipeline.cells.decoding import Decoded, Needs, decoded_batches
 from pipeline.cells.plan import CellPlan, Stopwatch
 from pipeline.leases import Lease
 from pipeline.samples import Limits, Sample, SampleReader
-from pipeline.transient import DiskFull
+from pipeline.transient import DiskFull, is_full
 
 OpenFile = Callable[[], BinaryIO]
 
@@ -87,6 +87,6 @@ def blaming_the_shard(call: Callable[[], Any], lease: Lease) -> Any:
     try:
         return call()
     except OSError as error:
-        if isinstance(error, DiskFull):
-            raise
+        if isinstance(error, DiskFull) or is_full(error):
+            raise  # ours to mend, not the shard's fault
         raise UnreadableShardError(f"{lease.shard.url}: {error}") from error

@@ -19,6 +19,7 @@ REPORT_S = 0.5  # leases that take less are reported, and asked for, several at 
 IDLE_S = 0.2
 MOST = 256
 FETCHED_AHEAD = 1
+RECORDED = {"score", "join"}
 
 
 class Work:
@@ -52,13 +53,17 @@ class Work:
             self._cell.close()
 
     def _do_some(self) -> list[Report]:
-        """Do at least one lease, and as many more as `REPORT_S` holds."""
+        """Do at least one lease, and as many more as `REPORT_S` holds.
+
+        What leaves no record is reported at once: a cell that dies is asked for its records only.
+        """
         reports, until = [], time.monotonic() + REPORT_S
         while self.holding and (not reports or time.monotonic() < until):
             for lease in list(self.holding)[: 1 + FETCHED_AHEAD]:
                 self._fetch(lease)
             reports.append(self._do(self.holding[0]))
-            self.holding.popleft()
+            if self.holding.popleft().task not in RECORDED:
+                break
         return reports
 
     def _fetch(self, lease: Lease) -> None:
@@ -66,8 +71,9 @@ class Work:
             self._files[lease] = self._pool.submit(self._open, lease.shard.url)
 
     def _do(self, lease: Lease) -> Report:
-        future = self._files.pop(lease, Future[BinaryIO]())
+        future = self._files.pop(lease, None)
+        open_file = future.result if future else lambda: self._open(lease.shard.url)
         try:
-            return self._cell.do(lease, future.result)
+            return self._cell.do(lease, open_file)
         except UnreadableShardError as error:
             return Report(lease, error=str(error))

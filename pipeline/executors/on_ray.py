@@ -93,9 +93,18 @@ class Pool:
                 break
             for name in ray.get(self._coordinator.stalled.remote(self._plan.settings.timeout)):
                 self._end(name)
-        ray.wait(list(self._cells), num_returns=len(self._cells), timeout=FAREWELL_S)
+        self._say_farewell()
         ray.get(self._coordinator.close.remote())
         return self.names
+
+    def _say_farewell(self) -> None:
+        """Let cells that have worked seal their journals; others may be waiting for a place."""
+        import ray
+
+        known = set(ray.get(self._coordinator.cells.remote()))
+        leaving = [reference for reference, (name, *_) in self._cells.items() if name in known]
+        if leaving:
+            ray.wait(leaving, num_returns=len(leaving), timeout=FAREWELL_S)
 
     def close(self) -> None:
         """End what is left."""
@@ -127,17 +136,19 @@ class Pool:
         """Let a cell go that has come home, and replace one that died."""
         import ray
 
-        name, _, place = self._cells.pop(reference)
+        name, actor, place = self._cells.pop(reference)
         try:
             ray.get(reference)
-        except ray.exceptions.RayActorError as error:
+        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
+            ray.kill(actor)  # one that only cannot be reached must not go on beside its successor
             reason = Reason.TIMEOUT if name in self._overdue else Reason.CELL_DIED
             asked = ray.get(self._coordinator.lose.remote(name, reason))
             self._unborn = 0 if asked else self._unborn + 1
             if self._unborn > self._count + self._plan.settings.attempts:
                 raise RuntimeError(
                     f"cells: got {self._unborn} in a row that died while they loaded their models, "
-                    f"expected them to live; give them memory, or fewer of them ({error})"
+                    "expected them to live; give them memory, or fewer of them "
+                    f"({str(error).splitlines()[0]})"
                 ) from error
             self._start(place)
         except ray.exceptions.RayTaskError as error:

@@ -1,0 +1,75 @@
+"""One pass of the engine over some shards, and what it left."""
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from filters.extract import Extractor
+from pipeline.config import Cells
+from pipeline.executors import Executor, run_local
+from pipeline.folder import Folder
+from pipeline.score import score_shards
+from pipeline.scores import Scores
+from pipeline.shards import find_shards, write_shard
+from tests.toy import draw, encoded, pair
+
+
+def score(
+    pool: Path | str,
+    out: Path | str,
+    *extractors: Extractor,
+    execute: Executor = run_local,
+    weights=Path,
+    progress=lambda _snapshot: None,
+    **cells: object,
+) -> Scores:
+    """Score a pool into a folder."""
+    return score_shards(
+        find_shards([str(pool)]), extractors, store=Folder(str(out)), weights=weights,
+        cells=Cells(**cells), execute=execute, progress=progress,
+    )  # fmt: skip
+
+
+def tables(out: Path | str) -> dict[str, bytes]:
+    """Return the score tables of a local run folder, by path."""
+    root = Path(out)
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*.parquet"))}
+
+
+def rows(out: Path | str) -> list[dict[str, object]]:
+    """Return all rows of a local run folder's score tables."""
+    found = [pq.read_table(pa.BufferReader(data)) for data in tables(out).values()]
+    return [row for table in found for row in table.to_pylist()]
+
+
+def captioned(path: Path, captions: list[str]) -> Path:
+    """Write a shard with one small picture, again and again, and these captions."""
+    image = encoded(draw("circle", "red", size=(24, 24)))
+    members = [
+        member
+        for i, caption in enumerate(captions)
+        for member in pair(f"{i:05d}", image=image, caption=caption)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_shard(path, members)
+    return path
+
+
+def our_processes(name: bytes) -> list[int]:
+    """Return the ids of processes of this name (the start of it) that descend from this one."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            named = (folder / "cmdline").read_bytes().startswith(name)
+            ancestors, pid = set[int](), int(folder.name)
+            while named and pid > 1:
+                stat = (Path("/proc") / str(pid) / "stat").read_text()
+                pid = int(stat.rpartition(")")[2].split()[1])
+                ancestors.add(pid)
+            if named and os.getpid() in ancestors:
+                found.append(int(folder.name))
+        except (OSError, ValueError):
+            continue
+    return found

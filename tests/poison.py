@@ -1,0 +1,71 @@
+"""An extractor that does to its process what hostile input does; workers import it from here."""
+
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from filters.extract.base import Batch, Column, Score, Values
+
+KILLS, HANGS = "kills its reader", "never ends"
+
+Loads = Literal["well", "raises", "kills"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Poison:
+    """Counts letters, but for captions that hold a marker.
+
+    Attributes:
+        loads: What happens when the model is loaded.
+        pause: A file: while it is there, no batch is scored; `""` for none.
+        weights: Model files to read; the first one's size is added to every count.
+    """
+
+    loads: Loads = "well"
+    pause: str = ""
+    weights: tuple[str, ...] = ()
+    kind: Literal["poison"] = "poison"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("letters", "int32", "letter", "[0, inf)", "letters of the caption"),
+    )
+    pixels: ClassVar[bool] = False
+    accelerator: ClassVar[bool] = False
+    version: ClassVar[int] = 1
+
+    @property
+    def side(self) -> int:
+        """No picture is read."""
+        return 0
+
+    @property
+    def exact(self) -> bool:
+        """No original is read."""
+        return False
+
+    def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
+        """Return what counts, or do what `loads` says."""
+        del threads
+        if self.loads == "raises":
+            raise RuntimeError("model: got no weights, expected them")
+        if self.loads == "kills":
+            os.kill(os.getpid(), signal.SIGKILL)
+        plus = sum(len(weights[name].read_bytes()) for name in self.weights)
+
+        def score(batch: Batch) -> dict[str, Values]:
+            while self.pause and Path(self.pause).exists():
+                threading.Event().wait(0.05)
+            for caption in batch.captions:
+                if KILLS in caption:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if HANGS in caption:
+                    threading.Event().wait()
+            letters = [sum(map(str.isalpha, caption)) + plus for caption in batch.captions]
+            return {"letters": np.array(letters, np.int32)}
+
+        return score
