@@ -71,7 +71,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_run_with_its_own_words(tmp_path)
 def test_a_model_that_kills_its_cell_ends_the_run_after_a_few(tmp_path):
     captioned(tmp_path / "pool" / "0.tar", captions())
     with pytest.raises(
-        RuntimeError, match="cells: got 4 in a row that died while they loaded.*give them memory"
+        RuntimeError, match=r"cells: got 4 in a row that died while they loaded.*give them memory"
     ) as caught:
         score(
             tmp_path / "pool", tmp_path / "out", Poison(loads="kills"),
