@@ -201,6 +201,32 @@ def test_a_store_that_goes_away_ends_the_run_and_a_second_one_goes_on(stored, qu
     assert list(verify(Folder(home))) == []
 
 
+def test_a_store_that_refuses_all_shards_is_told_and_none_is_given_up(network, tmp_path):
+    network.reset()
+    for shard in range(12):
+        path = captioned(tmp_path / f"{shard}.tar", [f"{shard}: {i}" for i in range(4)])
+        network.put(f"{tmp_path.name}/refused/{shard}.tar", path.read_bytes())
+    pool = f"s3://{BUCKET}/{tmp_path.name}/refused"
+    network.plan = lambda _method, path: (
+        Status(403, "AccessDenied") if path.partition("?")[0].endswith(".tar") else None
+    )
+    with pytest.raises(RuntimeError, match=r"got 11 of 12 that cannot be read.*run again") as e:
+        score(pool, tmp_path / "out", CaptionStatistics())
+    assert "\n" not in str(e.value)
+    network.reset()
+    score(pool, tmp_path / "out", CaptionStatistics())
+    assert Counter(row["status"] for row in rows(tmp_path / "out")) == {"ok": 48}
+
+
+def test_a_spool_that_is_full_is_not_the_shard_s_fault(stored, tmp_path):
+    pool, disk = f"s3://{BUCKET}/{tmp_path.name}/pool", tmp_path / "disk"
+    disk.mkdir()
+    with small_disk(disk, size=32 * 1024):
+        with pytest.raises(OSError, match=r"spool: got a full disk at .*it goes on where it was"):
+            score(pool, tmp_path / "out", CaptionStatistics(), spool=str(disk))
+        assert rows(tmp_path / "out") == []
+
+
 CLI = [sys.executable, "-m", "thresher"]
 AS_NOBODY = """
 import os, sys
