@@ -13,12 +13,17 @@ import pytest
 
 from filters.extract.caption import CaptionStatistics
 from filters.extract.image import ImageStatistics
+from pipeline.cells import Cell, Work
+from pipeline.config import Cells
 from pipeline.executors import run_local, run_on_ray
 from pipeline.executors.cluster import connected
+from pipeline.fetch import open_shard
 from pipeline.folder import Folder
 from pipeline.health import verify
+from pipeline.leases import Lease
 from pipeline.ledger import Ledger
-from pipeline.shards import write_shard
+from pipeline.score import plan_passes
+from pipeline.shards import find_shards, write_shard
 from pipeline.transient import Patience
 from tests.faulty import BUCKET, Status, faulty_store, small_disk
 from tests.integration.engine import captioned, our_processes, rows, score, tables
@@ -71,6 +76,51 @@ def test_parts_of_a_shard_make_the_table_of_the_whole(ray, long, tmp_path):
     assert sorted(p.name for p in (tmp_path / "parts" / "scores").glob("*/.*")) == []
     log = b"".join(p.read_bytes() for p in (tmp_path / "parts" / "log").iterdir())
     assert (log.count(b'"event": "part"'), log.count(b'"event": "join"')) == (3, 1)
+
+
+@pytest.fixture
+def cell(long, tmp_path):
+    """Return a cell that has loaded its models, and the only shard."""
+    (shard,) = shards = find_shards([str(long)])
+    store = Folder(str(tmp_path / "alone"))
+    (todo,), _ = plan_passes(
+        shards, [CaptionStatistics()], store=store, weights=Path, cells=Cells(batch=4),
+        ledger=Ledger(store),
+    )  # fmt: skip
+    found = Cell(todo.job.plan, "cell")
+    found.load()
+    return found, shard
+
+
+def test_parts_that_another_run_took_away_are_made_up_for(cell, long, tmp_path):
+    score(long, tmp_path / "reference", CaptionStatistics(), batch=4)
+    at_work, shard = cell
+    leases = [Lease(shard, "part", part, 2) for part in range(2)]
+    exchange = iter([[leases[0]], [leases[1]], [Lease(shard, "join", 0, 2)], None])
+
+    def next_of(_name, reports, _most):
+        assert not any(report.error for report in reports)
+        more = next(exchange)
+        if more and more[0].task == "join":
+            for part in (tmp_path / "alone").rglob("*-of-00002.parquet"):
+                part.unlink()
+        return more
+
+    Work(at_work, next_of, open_shard).run()
+    assert tables(tmp_path / "alone") == tables(tmp_path / "reference")
+
+
+def test_what_leaves_no_record_is_reported_before_the_next_lease(cell):
+    at_work, shard = cell
+    told, leases = [], [Lease(shard, "try", first=0, last=2), Lease(shard, "count"), Lease(shard)]
+    exchange = iter([leases, [], [], None])
+
+    def next_of(_name, reports, _most):
+        told.append([report.lease.task for report in reports])
+        return next(exchange)
+
+    Work(at_work, next_of, open_shard).run()
+    assert told == [[], ["try"], ["count"], ["score"]]
 
 
 def test_a_cell_that_is_killed_in_a_part_changes_no_byte(ray, long, tmp_path):
