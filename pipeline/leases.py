@@ -89,6 +89,7 @@ class Leases:
             part_bytes: Least size of a part.
         """
         self._queue, self._ready, self._later = deque(shards), deque[Lease](), deque[Lease]()
+        self._verdicts: list[Lease] = []
         self._held: dict[str, list[Lease]] = defaultdict(list)
         self._trouble: dict[str, Trouble] = {}
         self._cells, self._attempts, self._part_bytes = cells, attempts, part_bytes
@@ -161,7 +162,7 @@ class Leases:
         if self._ready:
             return self._ready.popleft()
         if not self._queue:
-            return self._later.popleft() if self._later else None
+            return self._next_of_the_last()
         few, shard = len(self._queue) < self._cells, self._queue.popleft()
         parts = min(self._cells, shard.size // self._part_bytes) if few else 1
         if parts <= 1:
@@ -169,6 +170,16 @@ class Leases:
         self._of(shard).parts_left = parts
         self._ready.extend(Lease(shard, "part", part, parts) for part in range(1, parts))
         return Lease(shard, "part", 0, parts)
+
+    def _next_of_the_last(self) -> Lease | None:
+        """Return what failed once; verdicts come when it can no more turn out to be the store."""
+        if self._later:
+            return self._later.popleft()
+        if self._verdicts and not self.outstanding:
+            self._ready.extend(self._verdicts)
+            self._verdicts = []
+            return self._ready.popleft()
+        return None
 
     def _finish_unknown(self, report: Report) -> None:
         """Count a shard that a coordinator before this one had leased, if it is still waiting."""
@@ -205,7 +216,7 @@ class Leases:
             )
         self._drop_parts(lease.shard)
         trouble.searching = True
-        self._ready.append(Lease(lease.shard, verdict=Reason.UNREADABLE))
+        self._verdicts.append(Lease(lease.shard, verdict=Reason.UNREADABLE))
 
     def _died(self, lease: Lease, reason: Reason) -> None:
         trouble = self._of(lease.shard)

@@ -1,6 +1,7 @@
 """A score table written as it grows: memory for one row group, whatever the shard's size."""
 
 import hashlib
+import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +28,8 @@ class Digested:
     """A stream that is hashed and counted while it is written."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self._hash = stream, hashlib.sha256()
+        self._stream: BinaryIO = stream
+        self._hash = hashlib.sha256()
         self.size = 0
         self.closed = False
 
@@ -47,6 +49,10 @@ class Digested:
 
     def close(self) -> None:
         """Leave closing to the one who opened the stream."""
+
+    def cut_off(self) -> None:
+        """Let what is written from here on go nowhere."""
+        self._stream = io.BytesIO()
 
     def hexdigest(self) -> str:
         """Return the SHA-256 of what was written."""
@@ -101,8 +107,10 @@ class Sidecar:
             self._parquet.close()
 
     def abandon(self) -> None:
-        """Wait for the thread; the file is thrown away by the one who opened it."""
+        """Wait for the thread and let go of the file, which its opener throws away."""
         self._pool.shutdown()
+        self._sink.cut_off()
+        self._parquet.close()  # or it is closed when it is collected, into a file that is gone
 
     def _write_group(self) -> None:
         self._writing.result()

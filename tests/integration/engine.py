@@ -57,16 +57,21 @@ def captioned(path: Path, captions: list[str]) -> Path:
     return path
 
 
+def parent_of(pid: int) -> int:
+    """Return the id of a process's parent."""
+    return int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+
+
 def our_processes(name: bytes) -> list[int]:
-    """Return the ids of processes of this name (the start of it) that descend from this one."""
+    """Return the ids of Ray's processes with this in their name that descend from this one."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            named = (folder / "cmdline").read_bytes().startswith(name)
+            title = (folder / "cmdline").read_bytes()
+            named = title.startswith(b"ray::") and name in title
             ancestors, pid = set[int](), int(folder.name)
             while named and pid > 1:
-                stat = (Path("/proc") / str(pid) / "stat").read_text()
-                pid = int(stat.rpartition(")")[2].split()[1])
+                pid = parent_of(pid)
                 ancestors.add(pid)
             if named and os.getpid() in ancestors:
                 found.append(int(folder.name))

@@ -147,6 +147,7 @@ def test_an_unreadable_shard_has_a_verdict_and_many_are_a_problem():
     state = leases(12, cells=1)
     while not state.problem:
         for lease in state.take("a", 1):
+            assert lease.verdict is None, "a verdict, although it is not the shards"
             state.finish("a", Report(lease, error="503 Slow Down"))
     assert "got 11 of 12 that cannot be read" in state.problem
     assert "503 Slow Down" in state.problem
