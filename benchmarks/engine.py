@@ -2,7 +2,8 @@
 
     overhead  a cell (leases, bounded pipeline, Parquet, ledger) against a plain loop over the same
               tars: tarfile, the same decoder, the same model on the same batches, nothing written
-    cells     one Ray cell against two, first lease to last record, models loaded
+    cells     one Ray cell against two, first lease to last record, models loaded; each cell pinned
+              to a core of its own, since one alone would use a second core for decoding
     memory    a cell's peak over that before the first lease, on one shard of few and of many pairs
 
     python benchmarks/engine.py --pairs 1200 --rounds 5
@@ -18,8 +19,10 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from photographs import photographs
 
@@ -140,6 +143,34 @@ def work_off(cell: Cell, shards: list[Shard], store: str) -> None:
     coordinator.close()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pinned:
+    """Writes no column; pins its cell to a core that no other cell of the run has."""
+
+    folder: str
+    kind: str = "pinned"
+    columns: ClassVar[tuple] = ()
+    weights: ClassVar[tuple] = ()
+    pixels: ClassVar[bool] = False
+    accelerator: ClassVar[bool] = False
+    version: ClassVar[int] = 1
+    side: ClassVar[int] = 0
+    exact: ClassVar[bool] = False
+
+    def load(self, weights, *, threads):
+        """Take the next core."""
+        del weights, threads
+        for core in sorted(os.sched_getaffinity(0)):
+            try:
+                made(Path(self.folder)).joinpath(str(core)).mkdir()
+            except FileExistsError:
+                continue
+            for thread in Path("/proc/self/task").iterdir():
+                os.sched_setaffinity(int(thread.name), {core})
+            return lambda _batch: {}
+        raise RuntimeError("more cells than cores")
+
+
 def more_cells(pool: Path, root: Path, pairs: int, rounds: int) -> None:
     """Compare two cells with one on Ray, by the ledger's own times."""
     import ray
@@ -150,7 +181,8 @@ def more_cells(pool: Path, root: Path, pairs: int, rounds: int) -> None:
 
     def run(cells: int) -> float:
         out = root / f"cells-{next(numbers)}"
-        plan = plan_of(out, (Embeddings(), ImageStatistics()), Cells(batch=BATCH, count=cells))
+        extractors = (Pinned(folder=f"{out}-cores"), Embeddings(), ImageStatistics())
+        plan = plan_of(out, extractors, Cells(batch=BATCH, count=cells))
         run_on_ray("local")(Job(plan, shards), lambda _: None)
         records = list(Ledger(Folder(str(out))).records())
         return max(r.at for r in records) - min(r.at - r.took for r in records)

@@ -36,6 +36,8 @@ def connected(address: str) -> Iterator[None]:
         yield
         return
     _require_listener(address)
+    # Ray's own C++ log tells of every restart that is planned for, on the user's terminal.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         options |= {"include_dashboard": False, "num_cpus": os.cpu_count()}
