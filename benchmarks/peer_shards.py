@@ -10,7 +10,8 @@ from PIL import Image
 from pipeline.decode import decode_rgb
 from pipeline.folder import Folder
 from pipeline.pools.build import build_pool
-from pipeline.shards import Sample, list_shards, read_shard, write_shard
+from pipeline.samples import Sample, read_shard
+from pipeline.shards import list_shards, write_shard
 
 LONGEST_SIDE = 1024  # of a picture in the shards, as downloaders of web pools leave them
 BROKEN_SHARD = 1  # counted from zero

@@ -209,7 +209,8 @@ class Leases:
             self._later.append(lease)
             return
         self._unreadable += 1
-        if self._unreadable > max(UNREADABLE, UNREADABLE_SHARE * self.total):
+        most = min(max(UNREADABLE, UNREADABLE_SHARE * self.total), self.total - 1)
+        if self._unreadable > most:
             self.problem = (
                 f"shards: got {self._unreadable} of {self.total} that cannot be read, expected a "
                 f"few at most; look after the store or the credentials and run again ({error})"

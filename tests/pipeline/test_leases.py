@@ -190,3 +190,11 @@ def test_a_restarted_one_takes_what_cells_say_they_hold():
     after.finish("a", Report(held, 5, {"ok": 5}))
     after.finish("b", Report(rest, 5, {"ok": 5}))
     assert after.finished
+
+
+def test_a_pool_that_is_unreadable_as_a_whole_is_a_problem_however_small():
+    state = leases(2, cells=1)
+    for _ in range(6):
+        for lease in state.take("a", 1):
+            state.finish("a", Report(lease, error="404"))
+    assert "got 2 of 2 that cannot be read" in state.problem
