@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import sys
+import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -282,20 +284,31 @@ def pool_build(
 
 def main() -> None:
     """Run the command line: 0 done, 1 the run failed, 2 the request was wrong."""
+    code = _exit_code()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)  # threads of native libraries now and then abort a process that ends otherwise
+
+
+def _exit_code() -> int:
     logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
     logging.getLogger("pipeline").setLevel(logging.WARNING)
     try:
         app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except ValueError as error:
         print(f"thresher: {error}", file=sys.stderr)
-        sys.exit(2)
+        return 2
     except Exception as error:
         if os.environ.get("THRESHER_DEBUG"):
-            raise
+            traceback.print_exc()
         what = str(error).strip().splitlines() or [""]
         kind = "" if isinstance(error, (RuntimeError, OSError)) else f"{type(error).__name__}: "
         print(f"thresher: {kind}{what[0]} (THRESHER_DEBUG=1 shows where)", file=sys.stderr)
-        sys.exit(1)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
