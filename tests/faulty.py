@@ -134,6 +134,8 @@ def faulty_store() -> Iterator[Proxy]:
                     patch.setenv(name, "testing")
                 patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
                 patch.setenv("AWS_ENDPOINT_URL", proxy.url)
+                # Objects stay in memory: moto leaves its temporary files to be collected open.
+                patch.setenv("MOTO_S3_DEFAULT_KEY_BUFFER_SIZE", str(2**30))
                 fsspec.get_filesystem_class("s3").clear_instance_cache()  # of an earlier address
                 yield proxy
     finally:

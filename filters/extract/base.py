@@ -124,9 +124,10 @@ def resize(
 ) -> NDArray[np.uint8]:
     """Resize to (width, height) with antialiasing; uint8 [height, width, 3].
 
-    Pillow's filters, four to six times as fast: torch has them with SIMD. Bilinear is within one
-    grey level of Pillow; bicubic within two, and further off where its overshoot is clipped (the
-    two passes come in another order). The bits do not depend on torch's threads.
+    Pillow's filters, four to six times as fast: torch has them with SIMD. Both round in each of
+    two passes, so they are within two grey levels of each other, bilinear within one all but never;
+    bicubic is further off where its overshoot is clipped (the passes come in another order). The
+    bits do not depend on torch's threads.
     """
     import torch
 

@@ -22,11 +22,19 @@ def by_pillow(picture, size, mode):
 
 @settings(max_examples=100, deadline=None)
 @given(height=SIDE, width=SIDE, size=st.tuples(SIDE, SIDE))
-def test_a_bilinear_resize_is_pillow_s_within_a_grey_level(height, width, size):
+def test_a_bilinear_resize_is_pillow_s_within_the_rounding_of_two_passes(height, width, size):
+    # Each result rounds twice, so it is within one level of the exact one, and two are within two.
     picture = noise(height, width)
     found = resize(picture, size)
     assert found.shape == (size[1], size[0], 3)
-    assert np.abs(found.astype(int) - by_pillow(picture, size, "BILINEAR")).max() <= 1
+    assert np.abs(found.astype(int) - by_pillow(picture, size, "BILINEAR")).max() <= 2
+
+
+@pytest.mark.parametrize("size", [(224, 168), (1100, 900)])
+def test_a_bilinear_resize_is_pillow_s_within_a_grey_level_nearly_everywhere(size):
+    picture = noise(375, 500)
+    off = np.abs(resize(picture, size).astype(int) - by_pillow(picture, size, "BILINEAR"))
+    assert (off > 1).mean() < 1e-5
 
 
 @settings(max_examples=100, deadline=None)
