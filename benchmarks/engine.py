@@ -31,6 +31,7 @@ from filters.extract.caption import CaptionStatistics
 from filters.extract.embed import Embeddings
 from filters.extract.image import ImageStatistics
 from pipeline.cells import PICTURE_SIDE, Cell, CellPlan, Work
+from pipeline.cells.loaded import Loaded
 from pipeline.config import Cells
 from pipeline.coordinator import Assignment, Coordinator
 from pipeline.decode import decode_picture
@@ -107,7 +108,7 @@ def overhead(pool: Path, root: Path, pairs: int, rounds: int) -> None:
         number[0] += 1
         out = root / f"overhead-{number[0]}"
         cell = Cell(plan_of(out, (extractor,), Cells(batch=BATCH)), "cell")
-        cell._scores = [("embed", score)]  # the very same session
+        cell._loaded = [Loaded("embed", score, vital=True)]  # the very same session
         work_off(cell, shards, str(out))
 
     plain, ours = interleaved(rounds, plainly, partial(in_a_cell, [0]))

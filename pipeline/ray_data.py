@@ -11,11 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.extract import Batch, Column, Extractor
-from pipeline.cells import BATCH_PIXELS, PICTURE_SIDE, score_rows
+from pipeline.cells import BATCH_PIXELS, PICTURE_SIDE, Stopwatch, load_all, values_of
 from pipeline.decode import DecodeError, Picture, decode_picture
 from pipeline.samples import IMAGE_EXTENSIONS, Limits
 from pipeline.schema import Reason
-from pipeline.tables import field_of, to_array
+from pipeline.tables import array_of, field_of
 from pipeline.weights import model_file
 
 Columns = dict[str, NDArray[Any]]  # what Ray Data hands over with batch_format="numpy"
@@ -99,7 +99,7 @@ class ScoreBatch:
         _require_distinct([status, *(column.name for column in self._columns)])
         given = {name: Path(path) for name, path in (weights or {}).items()}
         paths = {n: given.get(n) or model_file(n) for e in chosen for n in e.weights}
-        self._scores = [e.load(paths, threads=threads) for e in chosen]
+        self._loaded = load_all(chosen, paths, threads=threads)
 
     @overload
     def __call__(self, batch: Columns) -> Columns: ...
@@ -124,11 +124,9 @@ class ScoreBatch:
         reads = [name for name in self._reads if name in table.column_names]
         rows = self._rows({name: table.column(name).to_pylist() for name in reads})
         table = table.append_column(self._status, pa.array([str(r.status) for r in rows]))
-        found = [row.values for row in rows if row.values is not None]
-        valid_N = np.array([row.values is not None for row in rows], bool)
         for field in (field_of(column) for column in self._columns):
-            values = [of_row[field.name] for of_row in found]
-            table = table.append_column(field, to_array(values, field, valid_N=valid_N))
+            array = array_of([(row.values or {}).get(field.name) for row in rows], field)
+            table = table.append_column(field, array)
         return table
 
     def _check(self, names: Sequence[str]) -> None:
@@ -186,14 +184,9 @@ class ScoreBatch:
             [(p.width, p.height) for p in pictures],
             [row.caption for row in good],
         )
-        for row in good:
-            row.picture, row.values = None, {}
-        for score in self._scores if good else ():
-            for row, found in zip(good, score_rows(score, batch), strict=True):
-                have = row.values
-                row.values = None if have is None or found is None else have | found
-        for row in good:
-            row.status = Reason.OK if row.values is not None else Reason.EXTRACT_ERROR
+        for row, values in zip(good, values_of(self._loaded, batch, Stopwatch()), strict=True):
+            row.picture, row.values = None, values
+            row.status = Reason.OK if values is not None else Reason.EXTRACT_ERROR
 
 
 def caption_row(caption: Any) -> Row:
@@ -214,7 +207,7 @@ def column_of(rows: Sequence[Mapping[str, Any] | None], column: Column) -> NDArr
         float16 [B, dim] for an embedding, float32 [B] for a float, int32 or uint64 [B] for a number
         that no row lacks; else B objects, among them lists.
     """
-    values = [None if row is None else row[column.name] for row in rows]
+    values = [(row or {}).get(column.name) for row in rows]
     if column.dtype == "embedding":
         vectors_BD = np.full((len(values), column.dim), np.nan, np.float16)
         for i, value in enumerate(values):

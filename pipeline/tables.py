@@ -58,6 +58,12 @@ def to_array(values: Any, field: pa.Field, *, valid_N: NDArray[np.bool_]) -> pa.
     return dense.take(pa.array(np.where(valid_N, index, 0), mask=~valid_N))
 
 
+def array_of(values: Sequence[Any], field: pa.Field) -> pa.Array:
+    """Lay out one value a row; None is null."""
+    valid_N = np.array([value is not None for value in values], bool)
+    return to_array([value for value in values if value is not None], field, valid_N=valid_N)
+
+
 def parquet_writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
     """Return a writer whose bytes depend on tables and row groups alone."""
     dictionary = [f.name for f in schema if not pa.types.is_fixed_size_binary(f.type)]

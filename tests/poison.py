@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from filters.extract.base import Batch, Column, Score, Values
+from filters.extract.base import Batch, Column, Extractor, Score, Values
 
 KILLS, HANGS = "kills its reader", "never ends"
 
@@ -18,7 +18,7 @@ Loads = Literal["well", "raises", "kills"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Poison:
+class Poison(Extractor):
     """Counts letters, but for captions that hold a marker.
 
     Attributes:
@@ -35,18 +35,6 @@ class Poison:
         Column("letters", "int32", "letter", "[0, inf)", "letters of the caption"),
     )
     pixels: ClassVar[bool] = False
-    accelerator: ClassVar[bool] = False
-    version: ClassVar[int] = 1
-
-    @property
-    def side(self) -> int:
-        """No picture is read."""
-        return 0
-
-    @property
-    def exact(self) -> bool:
-        """No original is read."""
-        return False
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Return what counts, or do what `loads` says."""

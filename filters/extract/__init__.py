@@ -13,4 +13,7 @@ AnyExtractor = (
     ImageStatistics | CaptionStatistics | Language | Embeddings | Objects | TextInImage | ClipScore
 )
 
-__all__ = ["AnyExtractor", "Batch", "Column", "Extractor", "Score"]
+__all__ = [
+    "AnyExtractor", "Batch", "CaptionStatistics", "ClipScore", "Column", "Embeddings", "Extractor",
+    "ImageStatistics", "Language", "Objects", "Score", "TextInImage",
+]  # fmt: skip

@@ -3,15 +3,17 @@
 Shape letters: B pairs of a batch, D embedding dimensions.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Dtype = Literal["int32", "uint64", "float32", "string", "embedding", "floats", "strings"]
+T = TypeVar("T")
 Values = NDArray[Any] | list[Any]
 Score = Callable[["Batch"], dict[str, Values]]
 
@@ -47,12 +49,25 @@ class Batch:
         captions: B captions, not empty.
         originals: B uint8 arrays [height, width, 3] as open_clip's loader decodes them; empty
             unless an extractor is `exact`.
+        uids: B uids of 16 bytes; empty where nobody knows them.
     """
 
     pictures: Sequence[NDArray[np.uint8]]
     sizes: Sequence[tuple[int, int]]
     captions: Sequence[str]
     originals: Sequence[NDArray[np.uint8]] = ()
+    uids: Sequence[bytes] = ()
+    _made: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` returned the first time `key` was asked for.
+
+        Extractors share by it what several of them need of a batch: pictures at one size, text
+        lines, an embedding. The key names the function and all of its settings.
+        """
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def __len__(self) -> int:
         """Return B."""
@@ -66,34 +81,48 @@ class Batch:
         """Return a batch of the pairs from `start` to before `stop`."""
         wanted = slice(start, stop)
         return Batch(
-            self.pictures[wanted], self.sizes[wanted], self.captions[wanted], self.originals[wanted]
-        )
+            self.pictures[wanted], self.sizes[wanted], self.captions[wanted],
+            self.originals[wanted], self.uids[wanted],
+        )  # fmt: skip
 
 
-class Extractor(Protocol):
-    """A frozen dataclass of settings that loads its model once and scores batches."""
+class Extractor(ABC):
+    """A frozen dataclass of settings that loads its model once and scores batches.
 
+    Attributes:
+        columns: What it writes.
+        weights: Names of packaged model files it needs.
+        pixels: False: the caption is enough, no picture is decoded.
+        accelerator: True: worth a GPU of its own.
+        vital: True: a pair it raises on is out, since deciding cannot do without its columns. All
+            others leave nulls there, on which rules abstain.
+        version: Raised when the meaning of a column changes.
+    """
+
+    __slots__ = ()
     columns: ClassVar[tuple[Column, ...]]
-    weights: ClassVar[tuple[str, ...]]  # names of packaged model files it needs
-    pixels: ClassVar[bool]  # False: the caption is enough, no picture is decoded
-    accelerator: ClassVar[bool]  # True: worth a GPU of its own
-    version: ClassVar[int]  # raised when the meaning of a column changes
+    weights: ClassVar[tuple[str, ...]] = ()
+    pixels: ClassVar[bool] = True
+    accelerator: ClassVar[bool] = False
+    vital: ClassVar[bool] = False
+    version: ClassVar[int] = 1
 
     @property
+    @abstractmethod
     def kind(self) -> str:
         """Name in a config."""
-        ...
 
     @property
     def side(self) -> int:
         """Pixels that a picture's short side must keep for it; 0 without pictures."""
-        ...
+        return 0
 
     @property
     def exact(self) -> bool:
         """Whether it reads `Batch.originals`."""
-        ...
+        return False
 
+    @abstractmethod
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load the model and return the function that scores a batch.
 
@@ -101,7 +130,6 @@ class Extractor(Protocol):
             weights: Path by name, for every name in `weights`.
             threads: Intra-op threads; part of the result's identity where sums depend on it.
         """
-        ...
 
 
 def letterbox(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from filters.extract.base import Batch, Column, Score, Values
+from filters.extract.base import Batch, Column, Extractor, Score, Values
 
 LONGEST_READ = 4096  # characters; patterns are not run over megabytes
 
@@ -38,7 +38,7 @@ BOILERPLATE = tuple(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CaptionStatistics:
+class CaptionStatistics(Extractor):
     """Lengths, repetition and boilerplate of the caption."""
 
     kind: Literal["caption"] = "caption"
@@ -48,20 +48,8 @@ class CaptionStatistics:
         Column("caption_repetition", "float32", "", "[0, 1]", "share of words said before"),
         Column("caption_boilerplate", "float32", "", "[0, 1]", "share of letters in stock phrases"),
     )
-    weights: ClassVar[tuple[str, ...]] = ()
     pixels: ClassVar[bool] = False
-    accelerator: ClassVar[bool] = False
     version: ClassVar[int] = 2
-
-    @property
-    def side(self) -> int:
-        """No picture is read."""
-        return 0
-
-    @property
-    def exact(self) -> bool:
-        """No original is read."""
-        return False
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Return `score`; there is no model."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from PIL import Image
 
-from filters.extract.base import Batch, Column, Score, Values, center_crop, resize
+from filters.extract.base import Batch, Column, Extractor, Score, Values, center_crop, resize
 from filters.extract.chunks import Chunked
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ DEFAULT_SIDE = 224  # of a model whose config does not lie on this machine
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClipScore:
+class ClipScore(Extractor):
     """Cosine of picture and caption under an open_clip model, written to the column `alignment`.
 
     With this extractor in a config the project's own alignment stage is not fitted.
@@ -44,8 +44,6 @@ class ClipScore:
     columns: ClassVar[tuple[Column, ...]] = (
         Column("alignment", "float32", "", "[-1, 1]", "cosine of picture and caption (CLIP)"),
     )
-    weights: ClassVar[tuple[str, ...]] = ()
-    pixels: ClassVar[bool] = True
     accelerator: ClassVar[bool] = True
     version: ClassVar[int] = 2
 

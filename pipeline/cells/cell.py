@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from filters.extract import Score
+from pipeline.cells.loaded import Loaded, load_all
 from pipeline.cells.plan import CellPlan, Stopwatch
 from pipeline.cells.rows import Row, rows_of
 from pipeline.cells.sidecar import Sidecar, group_rows, sidecar
@@ -42,13 +42,13 @@ class Cell:
         self._open = open_source or own_sources(plan)
         self._schema = score_schema(c for e in plan.extractors for c in e.columns)
         self._ledger = LedgerWriter(Folder(plan.store), name)
-        self._scores: list[tuple[str, Score]] = []
+        self._loaded: list[Loaded] = []
 
     def load(self) -> None:
         """Load every extractor; apart from `__init__`, so that what fails is not the actor."""
         paths = {name: Path(path) for name, path in self._plan.weights.items()}
         threads = self._plan.settings.threads
-        self._scores = [(e.kind, e.load(paths, threads=threads)) for e in self._plan.extractors]
+        self._loaded = load_all(self._plan.extractors, paths, threads=threads)
 
     def close(self) -> None:
         """Seal the journal."""
@@ -87,7 +87,7 @@ class Cell:
     def _rows(self, source: Source, watch: Stopwatch, first: int, last: int) -> Iterator[Row]:
         """Score a range of samples."""
         for batch in source.batches(first, last):
-            yield from rows_of(batch, self._scores, watch)
+            yield from rows_of(batch, self._loaded, watch)
             self.moved += 1
 
     def _publish(

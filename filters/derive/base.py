@@ -1,0 +1,62 @@
+"""What a derived column is: computed from stored columns, a shard at a time, never from pixels."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from filters.derive.counts import Counts
+from filters.extract import Column
+from filters.extract.base import Values
+
+# Of n good rows of a shard, by name: float32 [n] (null is NaN), uint64 [n], float16 [n, D] for an
+# embedding (null is zeros), or a list of n texts or lists (null is None).
+Columns = Mapping[str, NDArray[Any] | list[Any]]
+Map = Callable[[Columns], dict[str, Values]]
+
+
+class Derive(ABC):
+    """A frozen dataclass of settings that turns columns into columns.
+
+    Attributes:
+        weights: Names of packaged model files it needs.
+        version: Raised when the meaning of a column changes.
+    """
+
+    __slots__ = ()
+    weights: ClassVar[tuple[str, ...]] = ()
+    version: ClassVar[int] = 1
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """Name in a config."""
+
+    @property
+    @abstractmethod
+    def reads(self) -> tuple[str, ...]:
+        """Columns that it reads; `caption` is always there."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[Column, ...]:
+        """Columns that it writes."""
+
+    def count(self, columns: Columns) -> Counts | None:
+        """Count what it has to know of the whole pool in one shard; None if it needs nothing.
+
+        Counts of shards are added up, so that nothing depends on how the pool is sharded.
+        """
+        del columns
+        return None
+
+    @abstractmethod
+    def load(self, weights: Mapping[str, Path], counts: Counts | None) -> Map:
+        """Return the function from a shard's columns to the new ones.
+
+        Args:
+            weights: Path by name, for every name in `weights`.
+            counts: The pool's, if `count` counts something.
+        """
