@@ -5,6 +5,7 @@ into a shared space are learned, by the sigmoid loss. Noise in the pool is avera
 wrong caption agrees with nothing else. Letters: N pairs, D dimensions of the shared space.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -43,7 +44,18 @@ class Alignment:
     column: ClassVar[Column] = Column(
         "alignment", "float32", "", "[-1, 1]", "cosine of picture and caption in the fitted space"
     )
-    version: ClassVar[int] = 1
+    views: ClassVar[Mapping[str, Column]] = {
+        f"{view}_embedding": Column(
+            f"alignment_{view}", "float32", "", "[-1, 1]", f"alignment with the picture {how}"
+        )
+        for view, how in (
+            ("flipped", "mirrored left to right"),
+            ("upside_down", "turned upside down"),
+            ("cropped", "cropped to its middle"),
+            ("masked", "without its text"),
+        )
+    }
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         """Refuse what cannot be fitted."""
@@ -56,12 +68,24 @@ class Alignment:
             raise ValueError(f"alignment.dropout: got {self.dropout}, expected 0 to below 1")
 
     def fit(
-        self, image_ND: NDArray[np.float16], text_ND: NDArray[np.float16], *, seed: int
-    ) -> NDArray[np.float32]:
+        self,
+        image_ND: NDArray[np.float16],
+        text_ND: NDArray[np.float16],
+        *,
+        views: Mapping[str, NDArray[np.float16]],
+        seed: int,
+    ) -> dict[str, NDArray[np.float32]]:
         """Score N pairs by cross-fitting: no pair is scored by a model that was trained on it.
 
+        Args:
+            image_ND: Embeddings of the pictures.
+            text_ND: Embeddings of the captions.
+            views: Embeddings of changed pictures by column, scored by the same models; a row of
+                zeros is none.
+            seed: Of initial weights, order and dropout.
+
         Returns:
-            Cosine of the two projections, float32 [N] in [-1, 1].
+            Cosine of the two projections by column, float32 [N] in [-1, 1]; NaN without a view.
 
         Raises:
             ValueError: Fewer than two pairs per fold.
@@ -72,19 +96,24 @@ class Alignment:
                 "(two per fold); give it a larger pool or set alignment.folds lower"
             )
         fold_N = folds_by_picture(image_ND, folds=self.folds)
-        image, text = (_standardise(torch.from_numpy(x).float()) for x in (image_ND, text_ND))
+        image_scale, text_scale = Standard.of(image_ND), Standard.of(text_ND)
+        image, text = image_scale(image_ND), text_scale(text_ND)
         if len(np.unique(fold_N)) < self.folds:
             raise ValueError(
                 f"alignment: got pictures that are all alike ({len(np.unique(fold_N))} different "
                 f"ones), expected at least {self.folds}; copies cannot be in two folds"
             )
-        score_N = np.full(len(image_ND), np.nan, np.float32)
+        pictures = {"image_embedding": image_ND, **views}
+        names = [self.column.name, *(self.views[view].name for view in views)]
+        scores = {name: np.full(len(image_ND), np.nan, np.float32) for name in names}
         for fold in range(self.folds):
             held = torch.from_numpy(fold_N == fold)
             heads = self._train(image[~held], text[~held], seed=seed + fold)
             with torch.inference_mode():
-                score_N[held.numpy()] = heads(image[held], text[held]).numpy()
-        return score_N
+                for name, view_ND in zip(names, pictures.values(), strict=True):
+                    at = held.numpy() & view_ND.any(axis=1)
+                    scores[name][at] = heads(image_scale(view_ND[at]), text[at]).numpy()
+        return scores
 
     def _train(self, image_ND: Tensor, text_ND: Tensor, *, seed: int) -> "Heads":
         generator = torch.Generator().manual_seed(seed)
@@ -146,10 +175,23 @@ def folds_by_picture(image_ND: NDArray[np.float16], *, folds: int) -> NDArray[np
     return picture_N % folds
 
 
-def _standardise(features_ND: Tensor) -> Tensor:
-    """Scale each dimension to mean 0 and equal deviation: one learning rate suits both towers."""
-    deviation = features_ND.std(dim=0, correction=0).clamp_min(1e-6)
-    return (features_ND - features_ND.mean(dim=0)) / deviation / features_ND.shape[1] ** 0.5
+@dataclass(frozen=True, slots=True)
+class Standard:
+    """Each dimension to mean 0 and equal deviation: one learning rate suits both towers."""
+
+    mean_D: Tensor
+    scale_D: Tensor
+
+    @classmethod
+    def of(cls, features_ND: NDArray[np.float16]) -> "Standard":
+        """Measure the pool."""
+        features = torch.from_numpy(features_ND).float()
+        deviation_D = features.std(dim=0, correction=0).clamp_min(1e-6)
+        return cls(features.mean(dim=0), deviation_D * features.shape[1] ** 0.5)
+
+    def __call__(self, features_ND: NDArray[np.float16]) -> Tensor:
+        """Scale embeddings; float32 [N, D]."""
+        return (torch.from_numpy(features_ND).float() - self.mean_D) / self.scale_D
 
 
 def _draw(rows: int, columns: int, generator: torch.Generator) -> Tensor:

@@ -3,6 +3,7 @@
 Letters: N pairs, k neighbours.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,6 +36,7 @@ class Consensus:
     column: ClassVar[Column] = Column(
         "consensus", "float32", "", "[-1, 1]", "caption against captions of similar pictures"
     )
+    views: ClassVar[Mapping[str, Column]] = {}
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -46,9 +48,15 @@ class Consensus:
             )
 
     def fit(
-        self, image_ND: NDArray[np.float16], text_ND: NDArray[np.float16], *, seed: int
-    ) -> NDArray[np.float32]:
+        self,
+        image_ND: NDArray[np.float16],
+        text_ND: NDArray[np.float16],
+        *,
+        views: Mapping[str, NDArray[np.float16]],
+        seed: int,
+    ) -> dict[str, NDArray[np.float32]]:
         """Return the consensus of each pair, float32 [N]; NaN for a pair alone in its concept."""
+        del views
         clusters = -(-len(image_ND) // CLUSTER_SIZE)
         centroids = spherical_kmeans(image_ND, clusters=clusters, iterations=ITERATIONS, seed=seed)
         cluster_N = assign(image_ND, centroids).cluster_N
@@ -57,7 +65,7 @@ class Consensus:
             members = np.flatnonzero(cluster_N == cluster)
             if len(members) > 1:
                 score_N[members] = self._agreement(image_ND[members], text_ND[members])
-        return score_N
+        return {"consensus": score_N}
 
     def _agreement(
         self, image_ND: NDArray[np.float16], text_ND: NDArray[np.float16]

@@ -1,12 +1,17 @@
 """What an executor is given."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pipeline.cells import CellPlan
 from pipeline.coordinator import Assignment, Snapshot
 from pipeline.shards import Shard
 
+Shared = TypeVar("Shared")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 Progress = Callable[[Snapshot], None]
 
 
@@ -29,10 +34,31 @@ class Job:
         )
 
 
-Executor = Callable[[Job, Progress], list[str]]
-"""Does a job to its end, telling how far it is; returns the names of the cells that wrote.
+class Executor(ABC):
+    """Where a run's work is done."""
 
-Raises:
-    RuntimeError: It cannot be done; what is finished stays, and the run can be started again.
-    OSError: The run folder cannot be written to.
-"""
+    @abstractmethod
+    def __call__(self, job: Job, progress: Progress) -> list[str]:
+        """Do a job to its end, telling how far it is; returns the names of the cells that wrote.
+
+        Raises:
+            RuntimeError: It cannot be done; what is finished stays, and the run can be started
+                again.
+            OSError: The run folder cannot be written to.
+        """
+
+    @abstractmethod
+    def map(
+        self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
+    ) -> Iterator[Result]:
+        """Yield `function(shared, item)` of each item, in any order, as they come.
+
+        Args:
+            function: Of a module, so that it can be sent; may be called again for an item whose
+                worker died, so what it writes has to be the same then.
+            shared: What every call needs; sent once.
+            items: Small.
+
+        Raises:
+            Exception: What `function` raised.
+        """

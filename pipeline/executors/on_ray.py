@@ -4,12 +4,15 @@ import hashlib
 import logging
 import time
 import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.cells import CellPlan
 from pipeline.executors.actors import CellActor, CoordinatorActor
 from pipeline.executors.cluster import NAMESPACE, connected, ship
-from pipeline.executors.job import Executor, Job, Progress
+from pipeline.executors.job import Executor, Item, Job, Progress, Result, Shared
+from pipeline.executors.tasks import map_in_tasks
 from pipeline.schema import Reason
 
 POLL_S = 0.25
@@ -20,17 +23,21 @@ PLACE_S = 600.0  # for an autoscaler to bring the nodes
 logger = logging.getLogger(__name__)
 
 
-def run_on_ray(address: str) -> Executor:
-    """Return an executor on a Ray cluster.
+@dataclass(frozen=True, slots=True)
+class OnRay(Executor):
+    """A Ray cluster.
 
-    Args:
+    Attributes:
         address: `local` starts one on this machine and stops it again; `auto` or `ray://...` or
             `host:port` joins one.
     """
 
-    def run(job: Job, progress: Progress) -> list[str]:
-        with connected(address):
-            parcels = {} if address == "local" else ship(job.plan.weights)
+    address: str
+
+    def __call__(self, job: Job, progress: Progress) -> list[str]:
+        """Score with a pool of cells."""
+        with connected(self.address):
+            parcels = {} if self.address == "local" else ship(job.plan.weights)
             count, share = _size(job.plan, len(job.shards))
             pool = Pool(job, count, share, parcels)
             try:
@@ -38,7 +45,17 @@ def run_on_ray(address: str) -> Executor:
             finally:
                 pool.close()
 
-    return run
+    def map(
+        self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
+    ) -> Iterator[Result]:
+        """Call in tasks, on every node."""
+        with connected(self.address):
+            yield from map_in_tasks(function, shared, items)
+
+
+def run_on_ray(address: str) -> Executor:
+    """Return an executor on a Ray cluster."""
+    return OnRay(address)
 
 
 def _size(plan: CellPlan, shards: int) -> tuple[int, dict[str, float]]:

@@ -127,11 +127,11 @@ def test_consensus_finds_the_caption_of_another_concept():
     text = unit(np.eye(4, 24)[concept] + rng.normal(size=(120, 24), scale=0.1))
     swapped = np.array([0, 40, 80, 110])
     text[swapped] = text[np.roll(swapped, 1)]
-    score = Consensus(neighbours=5, best=3).fit(image, text, seed=0)
+    score = Consensus(neighbours=5, best=3).fit(image, text, views={}, seed=0)["consensus"]
     right = np.delete(score, swapped)
     assert score[swapped].max() < right.min()
 
 
 def test_consensus_of_a_lone_pair_is_unknown():
     one = unit(np.ones((1, 4)))
-    assert np.isnan(Consensus().fit(one, one, seed=0)).all()
+    assert np.isnan(Consensus().fit(one, one, views={}, seed=0)["consensus"]).all()

@@ -22,7 +22,7 @@ def planted(*, pairs=600, concepts=12, seed=0):
 
 def test_swapped_captions_score_below_true_ones():
     image, text, swapped, clean = planted()
-    score = SMALL.fit(image, text, seed=0)
+    score = SMALL.fit(image, text, views={}, seed=0)["alignment"]
     assert score.dtype == np.float32
     assert np.abs(score).max() <= 1 + 1e-6
     auc = np.mean(score[clean][:, None] > score[swapped][None, :])
@@ -31,7 +31,7 @@ def test_swapped_captions_score_below_true_ones():
 
 def test_the_same_seed_gives_the_same_bits():
     image, text, _, _ = planted(pairs=100)
-    one, two, other = (SMALL.fit(image, text, seed=s) for s in (0, 0, 1))
+    one, two, other = (SMALL.fit(image, text, views={}, seed=s)["alignment"] for s in (0, 0, 1))
     assert one.tobytes() == two.tobytes()
     assert one.tobytes() != other.tobytes()
 
@@ -41,7 +41,7 @@ def test_a_pair_s_score_does_not_depend_on_its_own_caption_in_training():
     rng = np.random.default_rng(0)
     image, text, _, _ = planted(pairs=300)
     text[7] = rng.normal(size=text.shape[1]).astype(np.float16)
-    score = SMALL.fit(image, text, seed=0)
+    score = SMALL.fit(image, text, views={}, seed=0)["alignment"]
     assert score[7] < np.quantile(score, 0.35)
 
 
@@ -56,16 +56,32 @@ def test_copies_of_a_picture_share_a_fold():
 def test_too_small_a_pool_is_refused():
     few = np.ones((5, 4), np.float16)
     with pytest.raises(ValueError, match="got 5 usable pairs, expected at least 6"):
-        SMALL.fit(few, few, seed=0)
+        SMALL.fit(few, few, views={}, seed=0)["alignment"]
 
 
 def test_pictures_that_are_all_alike_are_refused():
     same = np.ones((20, 4), np.float16)
     with pytest.raises(ValueError, match="all alike"):
-        SMALL.fit(same, same, seed=0)
+        SMALL.fit(same, same, views={}, seed=0)["alignment"]
 
 
 @pytest.mark.parametrize("setting", ["dim", "folds", "epochs", "batch_size"])
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(ValueError, match=f"alignment.{setting}: got 0"):
         Alignment(**{setting: 0})
+
+
+def test_a_view_is_scored_by_the_models_that_score_the_picture():
+    image, text, _, _ = planted(pairs=200)
+    masked = image.copy()
+    masked[3] = 0  # no such view of this pair
+    masked[4] = image[5]  # it looks like another picture
+    views = {"masked_embedding": masked, "flipped_embedding": image}
+    found = SMALL.fit(image, text, views=views, seed=0)
+    assert list(found) == ["alignment", "alignment_masked", "alignment_flipped"]
+    assert found["alignment"].tobytes() == found["alignment_flipped"].tobytes()
+    assert np.flatnonzero(np.isnan(found["alignment_masked"])).tolist() == [3]
+    differs = np.abs(found["alignment"] - found["alignment_masked"]) > 1e-5
+    assert np.flatnonzero(differs).tolist() == [4]
+    alone = SMALL.fit(image, text, views={}, seed=0)
+    assert alone["alignment"].tobytes() == found["alignment"].tobytes()

@@ -1,0 +1,141 @@
+"""Derived columns: stored columns in, new columns out, a shard at a time, wherever there are cores.
+
+What a derived column has to know of the whole pool are counts: they are made shard by shard and
+added up first.
+"""
+
+import hashlib
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from filters.derive import Columns, Counts, Derive, merge
+from pipeline.executors import Executor
+from pipeline.fingerprint import file_digest, fingerprint
+from pipeline.folder import Folder
+from pipeline.ledger import Ledger, Record, Writer
+from pipeline.publish import Stage, publish
+from pipeline.scores import Scores, locate
+from pipeline.shards import Shard
+from pipeline.staging import is_file
+from pipeline.tables import embedding
+
+AT_ONCE = 16  # shards of one task, which loads its model once
+MERGED_AT_ONCE = 16  # counts that are held apart
+
+
+def derive(
+    scores: Scores,
+    what: Derive,
+    *,
+    shards: Sequence[Shard],
+    store: Folder,
+    weights: Callable[[str], Path],
+    execute: Executor,
+) -> Scores:
+    """Add derived columns; shards that have them are left alone.
+
+    Raises:
+        ValueError: It reads a column that nobody wrote.
+    """
+    reads = tuple(dict.fromkeys(("caption", *what.reads)))
+    paths = {name: weights(name) for name in what.weights}
+    files = [file_digest(place) for place in _files(what)]
+    counts_pool = type(what).count is not Derive.count
+    writer = fingerprint(
+        what.kind, settings=what, version=what.version,
+        of=scores.digest([c for c in what.reads if c in scores.columns] or scores.columns),
+        pool=hashlib.sha256("".join(scores.ids).encode()).hexdigest() if counts_pool else "",
+        weights=[*files, *(file_digest(path) for path in paths.values())],
+    )  # fmt: skip
+    writes = {writer: [column.name for column in what.columns]}
+    lacking = [which for _, which in locate(shards, writes, Ledger(store)).lacking()]
+    if lacking:
+        ledger, name = Ledger(store), f"{what.kind}-{writer}"
+        ledger.declare(name, writes)
+        stage = Stage(store=store, name=name, columns=what.columns, newest=ledger.newest)
+        work = _Work(what, reads, scores, stage, paths)
+        counts = _count(work, execute) if counts_pool else None
+        todo = _chunks(np.flatnonzero(lacking[0]).tolist())
+        with Writer(store, f"{what.kind}-{uuid.uuid4().hex}") as journal:
+            for records in execute.map(_derive_some, (work, counts), todo):
+                for record in records:
+                    journal.add(record)
+    (source,) = locate(shards, writes, Ledger(store)).scores(store).sources
+    return scores.plus(source)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    what: Derive
+    reads: tuple[str, ...]
+    scores: Scores
+    stage: Stage
+    weights: Mapping[str, Path]
+
+    def columns(self, shard: int) -> Columns:
+        table = self.scores.good(shard, self.reads)
+        return {name: _values(table, name) for name in self.reads}
+
+
+def _count(work: _Work, execute: Executor) -> Counts | None:
+    """Add the counts of all shards up; None if no shard has any."""
+    parts: list[Counts] = []
+    for counts in execute.map(_count_some, work, _chunks(range(len(work.scores)))):
+        if counts is not None:
+            parts.append(counts)
+        if len(parts) >= MERGED_AT_ONCE:
+            parts = [merge(parts)]
+    return merge(parts) if parts else None
+
+
+def _count_some(work: _Work, shards: Sequence[int]) -> Counts | None:
+    counted = (work.what.count(work.columns(shard)) for shard in shards)
+    parts = [counts for counts in counted if counts is not None]
+    return merge(parts) if parts else None
+
+
+def _derive_some(shared: tuple[_Work, Counts | None], shards: Sequence[int]) -> list[Record]:
+    work, counts = shared
+    start = time.perf_counter()
+    make = work.what.load(work.weights, counts)
+    records = []
+    for shard in shards:
+        columns = work.columns(shard)
+        seconds = time.perf_counter() - start
+        records.append(publish(work.stage, work.scores, shard, make(columns), seconds=seconds))
+        start = time.perf_counter()
+    return records
+
+
+def _chunks(shards: Sequence[int]) -> list[Sequence[int]]:
+    return [shards[at : at + AT_ONCE] for at in range(0, len(shards), AT_ONCE)]
+
+
+def _values(table: pa.Table, name: str) -> NDArray[Any] | list[Any]:
+    """Return a column as `filters.derive.base.Columns` has it."""
+    field = table.schema.field(name)
+    column = table.column(name)
+    if field.metadata and b"shape" in field.metadata:
+        return embedding(table, name)
+    if pa.types.is_uint64(field.type):
+        return column.fill_null(0).to_numpy()
+    if pa.types.is_integer(field.type) or pa.types.is_floating(field.type):
+        return column.cast(pa.float32()).fill_null(np.nan).to_numpy()
+    return column.to_pylist()
+
+
+def _files(what: Derive) -> Iterator[str]:
+    """Yield settings that name a file, such as the weights of a head."""
+    settings: Any = what
+    for field in fields(settings):
+        value = getattr(what, field.name)
+        if isinstance(value, str) and value and (is_file(value) or Path(value).is_dir()):
+            yield value

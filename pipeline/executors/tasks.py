@@ -1,0 +1,51 @@
+"""Plain functions as Ray tasks, a bounded number at a time."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pipeline.executors.job import Item, Result, Shared
+
+RETRIES = 3  # of a task whose worker or node died
+AHEAD = 2  # tasks in flight for each core, so that none waits for the driver
+
+
+def map_in_tasks(
+    function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
+) -> Iterator[Result]:
+    """Yield results as tasks end, in any order; Ray has to be running.
+
+    Raises:
+        Exception: What the function raised, as it was.
+        RuntimeError: A task's worker died again and again.
+    """
+    import ray
+
+    cores = ray.cluster_resources().get("CPU", 1.0)
+    task = ray.remote(_call).options(
+        num_cpus=min(1.0, cores / 2), max_retries=RETRIES, scheduling_strategy="SPREAD"
+    )
+    kept, left = ray.put((function, shared)), iter(items)
+    running: list[Any] = []
+    try:
+        while True:
+            room = max(2, int(AHEAD * cores)) - len(running)
+            running += [task.remote(kept, item) for item, _ in zip(left, range(room), strict=False)]
+            if not running:
+                return
+            (done, *_), running = ray.wait(running, num_returns=1)
+            yield ray.get(done)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    except ray.exceptions.WorkerCrashedError as error:
+        raise RuntimeError(
+            f"tasks: got a worker that died {RETRIES + 1} times, expected it to live; give it "
+            f"memory, or look at its log ({str(error).splitlines()[0]})"
+        ) from error
+    finally:
+        for reference in running:
+            ray.cancel(reference)
+
+
+def _call(kept: tuple[Callable[[Shared, Item], Result], Shared], item: Item) -> Result:
+    function, shared = kept
+    return function(shared, item)
