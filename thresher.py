@@ -21,6 +21,7 @@ from pipeline.flow import Clock, Curated, curate
 from pipeline.folder import Folder
 from pipeline.pairs import pairs_from_shards, select
 from pipeline.plan import plan as run_plan
+from pipeline.pools.command import pool_app
 from pipeline.progress import progress_bar
 from pipeline.schema import parse_reasons
 from pipeline.shards import list_shards
@@ -91,7 +92,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Curate image-text shards on Ray, then pretrain encoders on what is left.",
 )  # fmt: skip
-pool_app = typer.Typer(no_args_is_help=True, help="Embedded pools as WebDataset shards.")
 app.add_typer(pool_app, name="pool")
 
 Config = Annotated[str, typer.Argument(help="A TOML file of configs/, or your own.")]
@@ -262,24 +262,6 @@ def report(folder: RunFolder) -> None:
     where = Folder(folder)
     health.store_of(where)
     print(write_report(where, Scores.load((where / "subset").read("scores.parquet"))))
-
-
-@pool_app.command("build")
-def pool_build(
-    out: Annotated[str, typer.Option(help="Folder for pool/, heldout/ and pool.json.")],
-    name: Annotated[str, typer.Argument(help="openclipart or tuxpaint.")] = "openclipart",
-    limit: Annotated[int | None, typer.Option(help="Pairs in the pool.")] = None,
-    source: Annotated[str, typer.Option("--from", help="hf:<dataset>, or own shards.")] = "",
-    plant: Annotated[int | None, typer.Option(help="Seed of planted, labelled trouble.")] = None,
-) -> None:
-    """Turn an embedded source, a hub data set or your own shards into pool and held-out shards.
-
-    Example: thresher pool build openclipart --out pool --limit 4000 --plant 0
-    """
-    from pipeline.pools.build import build_pool
-
-    build_pool(source or name, out=Folder(out), limit=limit, plant=plant)
-    print(Folder(out).read("pool.json").decode(), end="")
 
 
 def main() -> None:

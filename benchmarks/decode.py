@@ -9,17 +9,13 @@ runs on the machine counts only by what it does to caches and clock.
 
 import argparse
 import io
-import os
-import platform
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
+from heading import heading
 from photographs import photographs
 from PIL import Image
 
@@ -41,7 +37,7 @@ def main() -> None:
     parser.add_argument("--quality", type=int, default=90)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print(heading())
+    print(heading("one thread"))
     for size in SIZES:
         pictures = photographs(size, quality=arguments.quality)
         measure(f"{size[0]} x {size[1]}", pictures, arguments.rounds)
@@ -92,29 +88,6 @@ def measure(name: str, pictures: list[bytes], rounds: int) -> None:
         middle, best = statistics.median(every[1:]), min(every[1:])
         ratio = f"{statistics.median(peer) / middle:.2f}x ({min(peer) / best:.2f}x)"
         print(f"| {label} | {middle:.3f} ({best:.3f}) | {1e3 / middle:.0f} | {ratio} |")
-
-
-def heading() -> str:
-    """Say where the numbers are from."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return (
-        f"Commit {commit}, {os.cpu_count()} cores, {processor()}, Python "
-        f"{platform.python_version()}, torch {torch.__version__}; one thread; command: "
-        f"`python {' '.join(sys.argv)}`"
-    )
-
-
-def processor() -> str:
-    """Return the processor's name, family and model as Linux gives them."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    known = {key.strip(): value.strip() for key, value in fields.items()}
-    if "model name" not in known:
-        return platform.machine()
-    return f"{known['model name']} family {known['cpu family']} model {known['model']}"
 
 
 if __name__ == "__main__":

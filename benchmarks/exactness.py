@@ -11,13 +11,11 @@ nothing, and one with real weights does not lie in any package.
 import argparse
 import io
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from heading import heading
 from numpy.typing import NDArray
 from photographs import photographs
 from PIL import Image
@@ -47,7 +45,7 @@ def main() -> None:
         "openclipart, as it is (most have an alpha channel)": drawings,
         **{f"photographs, {w} x {h}": photographs((w, h)) for w, h in SIZES},
     }
-    print(heading())
+    print(heading("EfficientNet-Lite0"))
     print("\n| pictures | geometry | number | mean | 1st percentile | least |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name, pictures in sets.items():
@@ -117,17 +115,6 @@ def on_white(data: bytes) -> bytes:
     sink = io.BytesIO()
     Image.fromarray(decode_picture(data).rgb).save(sink, "PNG")
     return sink.getvalue()
-
-
-def heading() -> str:
-    """Say where the numbers are from."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return (
-        f"Commit {commit}, {os.cpu_count()} cores, torch {torch.__version__}; EfficientNet-Lite0; "
-        f"command: `python {' '.join(sys.argv)}`"
-    )
 
 
 if __name__ == "__main__":

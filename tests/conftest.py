@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pipeline.folder import Folder
+from tests.faulty import faulty_store
 from tests.toy import build_pool
 
 torch.set_num_threads(1)
@@ -33,3 +34,17 @@ def remote(tmp_path):
     yield Folder(f"memory://{tmp_path.name}/out")
     fs = fsspec.filesystem("memory")
     fs.rm(tmp_path.name, recursive=True) if fs.exists(tmp_path.name) else None
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Run an object store behind a proxy."""
+    with faulty_store() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxy(network):
+    """Return the way to the store, without faults and without requests seen."""
+    network.reset()
+    return network

@@ -15,7 +15,6 @@ from tests.faulty import (
     Reset,
     Shorten,
     Status,
-    faulty_store,
     small_disk,
 )
 
@@ -33,19 +32,6 @@ try:
 except ValueError as error:
     print(error)
 """
-
-
-@pytest.fixture(scope="module")
-def network():
-    with faulty_store() as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def proxy(network):
-    """Return the way to the store, without faults and without requests seen."""
-    network.reset()
-    return network
 
 
 @pytest.fixture

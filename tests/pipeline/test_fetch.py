@@ -14,26 +14,12 @@ from tests.faulty import (
     Shorten,
     Slow,
     Status,
-    faulty_store,
     small_disk,
 )
 
 BLOCK = 16 * 1024
 DATA = np.random.default_rng(0).bytes(5 * BLOCK + 777)
 QUICK = Transfer(block_bytes=BLOCK, patience=Patience(attempts=3, first_s=0.002))
-
-
-@pytest.fixture(scope="module")
-def network():
-    with faulty_store() as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def proxy(network):
-    """Return the way to the store, without faults and without requests seen."""
-    network.reset()
-    return network
 
 
 @pytest.fixture

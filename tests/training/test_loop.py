@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from tests.stopping import Stopped, stop_at
 from training.config import Optim, Save, Train
 from training.evaluate import evaluate
 from training.loop import train
@@ -48,18 +49,6 @@ def short(tiny_model):
     )
 
 
-class Stopped(Exception):  # noqa: N818
-    """Raised by a listener, as Ctrl-C would be."""
-
-
-def _stop_at(step):
-    def listen(entry):
-        if entry["step"] == step:
-            raise Stopped
-
-    return listen
-
-
 @pytest.mark.parametrize("loss", ["siglip", "clip"])
 def test_it_learns_the_planted_truth(toy_pairs, tiny_model, out, loss):
     cfg = Train(
@@ -86,7 +75,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(toy_pairs, short, out):
     pairs = toy_pairs(40, seed=3, corrupt=(7,))
     whole = train(short, pairs, out=out / "whole", seed=5)
     with pytest.raises(Stopped):
-        train(short, pairs, out=out / "cut", seed=5, on_step=_stop_at(5))
+        train(short, pairs, out=out / "cut", seed=5, on_step=stop_at(5))
     seen = []
     resumed = train(short, pairs, out=out / "cut", seed=5, on_step=seen.append)
     assert [entry["step"] for entry in seen] == [4, 5, 6, 7, 8]
@@ -99,7 +88,7 @@ def test_how_it_runs_may_change_on_resuming(toy_pairs, short, out):
     pairs = toy_pairs(40, seed=3)
     whole = train(short, pairs, out=out / "whole", seed=5)
     with pytest.raises(Stopped):
-        train(short, pairs, out=out / "cut", seed=5, on_step=_stop_at(5))
+        train(short, pairs, out=out / "cut", seed=5, on_step=stop_at(5))
     other = dataclasses.replace(
         short,
         loader=dataclasses.replace(short.loader, threads=1, prefetch=1, cache_bytes=0),
@@ -150,7 +139,7 @@ def test_another_run_in_the_same_folder_is_refused(toy_pairs, short, out, finish
         train(short, pairs, out=out, seed=5)
     else:
         with pytest.raises(Stopped):
-            train(short, pairs, out=out, seed=5, on_step=_stop_at(5))
+            train(short, pairs, out=out, seed=5, on_step=stop_at(5))
     other = dataclasses.replace(short, optim=Optim(lr=0.5))
     for cfg, given, seed in (
         (other, pairs, 5),

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pipeline.folder import Folder
+from tests.stopping import Stopped, stop_at
 from training.config import Distill, Save, Train
 from training.distill import distill
 from training.evaluate import evaluate
@@ -32,18 +33,6 @@ def short(tiny_model):
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("THRESHER_CACHE", str(tmp_path / "cache"))
-
-
-class Stopped(Exception):  # noqa: N818
-    """Raised by a listener, as Ctrl-C would be."""
-
-
-def stop_at(step):
-    def listen(entry):
-        if entry["step"] == step:
-            raise Stopped
-
-    return listen
 
 
 def same(a, b):
