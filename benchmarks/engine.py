@@ -26,7 +26,7 @@ from typing import ClassVar
 
 from photographs import photographs
 
-from filters.extract import Batch
+from filters.extract import Batch, Extractor
 from filters.extract.caption import CaptionStatistics
 from filters.extract.embed import Embeddings
 from filters.extract.image import ImageStatistics
@@ -145,18 +145,13 @@ def work_off(cell: Cell, shards: list[Shard], store: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pinned:
+class Pinned(Extractor):
     """Writes no column; pins its cell to a core that no other cell of the run has."""
 
     folder: str
     kind: str = "pinned"
     columns: ClassVar[tuple] = ()
-    weights: ClassVar[tuple] = ()
     pixels: ClassVar[bool] = False
-    accelerator: ClassVar[bool] = False
-    version: ClassVar[int] = 1
-    side: ClassVar[int] = 0
-    exact: ClassVar[bool] = False
 
     def load(self, weights, *, threads):
         """Take the next core."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import ray
 from job import DIM, SIDE, Job, Tower, run_job
 
-from filters.extract import Batch, Column, Score
+from filters.extract import Batch, Column, Extractor, Score
 from pipeline.config import Cells
 from pipeline.executors import run_on_ray
 from pipeline.folder import Folder
@@ -17,7 +17,7 @@ from pipeline.shards import find_shards
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Embedding:
+class Embedding(Extractor):
     """The shared model as an extractor."""
 
     marks: str
@@ -26,11 +26,8 @@ class Embedding:
         Column("embedding", "embedding", "", "(-inf, inf)", "EfficientNet-Lite0", DIM),
     )
     weights: ClassVar[tuple[str, ...]] = ("tower",)
-    pixels: ClassVar[bool] = True
-    accelerator: ClassVar[bool] = False
-    version: ClassVar[int] = 1
+    vital: ClassVar[bool] = True
     side: ClassVar[int] = SIDE
-    exact: ClassVar[bool] = False
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load the model."""
