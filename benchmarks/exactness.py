@@ -93,7 +93,7 @@ def tower() -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
 
     def embed(square: NDArray[np.uint8]) -> NDArray[np.float32]:
         pixels = normalised(square, [127.0] * 3, [128.0] * 3)[None]
-        (vector_1D,) = session.run(None, {"pixels": pixels})
+        (vector_1D,) = session.run(["features"], {"pixels": pixels})
         return vector_1D[0] / np.linalg.norm(vector_1D)
 
     return embed

@@ -15,6 +15,7 @@ import fsspec
 from pipeline.folder import Folder
 from pipeline.staging import local_path, new_folder
 
+FITTED = (".safetensors", ".json")  # of files that users fit (filters/derive), not of packages
 LOCAL_DIR = "local-dir:"  # open_clip's prefix for a checkpoint folder
 
 
@@ -24,10 +25,10 @@ def cache_root() -> Path:
 
 
 def model_file(name: str) -> Path:
-    """Return the file or folder that an extractor knows as `name`.
+    """Return the file or folder that an extractor knows as `name`; a head's file by path or URL.
 
     Raises:
-        ValueError: No model has this name.
+        ValueError: No model has this name, or no file lies there.
         FileNotFoundError: Its package is not installed, or it could not be converted.
     """
     models: dict[str, Callable[[], Path]] = {
@@ -37,6 +38,8 @@ def model_file(name: str) -> Path:
         "nanodet": nanodet_onnx,
         "rapidocr_detector": rapidocr_detector,
     }
+    if name.endswith(FITTED):
+        return fetched_model(name).absolute()  # who loads it may stand elsewhere
     if name not in models:
         raise ValueError(f"model: got {name!r}, expected one of {', '.join(models)}")
     return models[name]()
@@ -85,7 +88,7 @@ def efficientnet_lite0() -> Path:
 
 
 def efficientnet_lite0_onnx() -> Path:
-    """Return EfficientNet-Lite0 as ONNX, `pixels` [B, 3, 224, 224] to features [B, 1280]."""
+    """Return EfficientNet-Lite0 as ONNX: `pixels` [B, 3, 224, 224] to `features`, `stages`."""
     from pipeline.models.efficientnet import convert
 
     return convert(efficientnet_lite0(), cache_root() / "models")

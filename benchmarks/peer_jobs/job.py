@@ -57,7 +57,7 @@ class Tower:
             self._marks = None
         squares = np.stack([letterbox(picture, SIDE) for picture in pictures])
         pixels = ((squares.astype(np.float32) - 127.0) / 128.0).transpose(0, 3, 1, 2)
-        (features_BD,) = self._session.run(None, {"pixels": np.ascontiguousarray(pixels)})
+        (features_BD,) = self._session.run(["features"], {"pixels": np.ascontiguousarray(pixels)})
         return features_BD.astype(np.float16)
 
 

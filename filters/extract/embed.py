@@ -48,14 +48,12 @@ class Embeddings(Extractor):
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load both towers."""
-        image_tower = onnx_session(weights["efficientnet_lite0"], threads=threads)
+        image_tower = ImageTower(weights["efficientnet_lite0"], threads=threads)
         text_tower = TextTower(weights["minilm"], weights["minilm_tokenizer"], threads=threads)
 
         def score(batch: Batch) -> dict[str, Values]:
-            pixels = np.stack([pixels_of(p) for p in batch.pictures])
-            (image_BD,) = image_tower.run(None, {"pixels": pixels})
             return {
-                "image_embedding": unit_norm(image_BD),
+                "image_embedding": unit_norm(image_tower(batch).features_BD),
                 "text_embedding": unit_norm(text_tower(batch.captions)),
             }
 
@@ -65,6 +63,37 @@ class Embeddings(Extractor):
 def pixels_of(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return what EfficientNet-Lite takes of a picture, float32 [3, 224, 224] in [-1, 1]."""
     return normalised(letterbox(picture, IMAGE_SIDE), [127.0] * 3, [128.0] * 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What EfficientNet-Lite0 makes of B pictures, not normalised.
+
+    Attributes:
+        features_BD: float32 [B, 1280], what its classifier would read.
+        stages_BD: float32 [B, 816], the average of each channel after each stage.
+    """
+
+    features_BD: NDArray[np.float32]
+    stages_BD: NDArray[np.float32]
+
+
+class ImageTower:
+    """EfficientNet-Lite0 on letterboxed pictures; extractors of one batch share a forward pass."""
+
+    def __init__(self, model: Path, *, threads: int) -> None:
+        """Load the graph."""
+        self._session = onnx_session(model, threads=threads)
+        self._key = ("efficientnet_lite0", str(model), threads)
+
+    def __call__(self, batch: Batch) -> Seen:
+        """Run it on the pictures of a batch, unless somebody has."""
+        return batch.once(self._key, lambda: self.see(batch.pictures))
+
+    def see(self, pictures: Sequence[NDArray[np.uint8]]) -> Seen:
+        """Run it on B pictures."""
+        pixels = np.stack([pixels_of(p) for p in pictures])
+        return Seen(*self._session.run(["features", "stages"], {"pixels": pixels}))
 
 
 class TextTower:

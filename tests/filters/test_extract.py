@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from filters.extract import AnyExtractor, Batch
 from filters.extract.base import resize
 from filters.extract.caption import CaptionStatistics, boilerplate, repetition
-from filters.extract.embed import Embeddings
+from filters.extract.embed import Embeddings, ImageTower
 from filters.extract.image import (
     ImageStatistics,
     entropy,
@@ -17,6 +17,7 @@ from filters.extract.image import (
 )
 from filters.extract.language import Language
 from filters.extract.ocr import TextInImage, covered_share
+from filters.extract.stages import STAGE_DIMS, Stages
 from pipeline.weights import model_file
 from tests.toy import draw
 
@@ -131,6 +132,32 @@ def test_an_embedding_does_not_depend_on_its_batch():
         alone = score(batch([picture(shape)], captions[i : i + 1]))
         for name, values in alone.items():
             assert values[0] == pytest.approx(together[name][i], abs=2e-3)
+
+
+def test_stages_have_one_length_each_and_mean_something():
+    (column,) = Stages.columns
+    found = load(Stages())(batch([picture(), picture(size=(60, 45)), picture("square")]))
+    stages = found[column.name].astype(np.float32)
+    assert stages.shape == (3, column.dim)
+    for block in np.split(stages, np.cumsum(STAGE_DIMS)[:-1], axis=1):
+        assert np.linalg.norm(block, axis=1) == pytest.approx(np.full(3, 8**-0.5), abs=2e-3)
+    assert stages[0] @ stages[1] > stages[0] @ stages[2]
+
+
+def test_embeddings_and_stages_share_one_forward_pass(monkeypatch):
+    passes, see = [], ImageTower.see
+
+    def counted(self, pictures):
+        passes.append(len(pictures))
+        return see(self, pictures)
+
+    monkeypatch.setattr(ImageTower, "see", counted)
+    both, scores = batch([picture(), picture("square")]), [load(Embeddings()), load(Stages())]
+    together = scores[0](both) | scores[1](both)
+    assert passes == [2]
+    for score in scores:
+        for name, values in score(batch([picture(), picture("square")])).items():
+            assert values.tobytes() == together[name].tobytes()
 
 
 def test_text_is_found_where_it_is_written():

@@ -52,3 +52,16 @@ def test_a_package_without_the_file_is_named_with_its_folder(monkeypatch, tmp_pa
 def test_an_unknown_model_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="model: got 'yolo', expected one of efficientnet_lite0"):
         weights.model_file("yolo")
+
+
+def test_a_fitted_head_is_named_by_its_place(tmp_path, remote, monkeypatch):
+    monkeypatch.setenv("THRESHER_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "a.safetensors").write_bytes(b"1")
+    monkeypatch.chdir(tmp_path)
+    assert weights.model_file("a.safetensors") == tmp_path / "a.safetensors"
+    remote.write("b.json", b"2")
+    fetched = weights.model_file(remote.path("b.json"))
+    assert fetched.read_bytes() == b"2"
+    assert fetched.is_relative_to(tmp_path / "cache")
+    with pytest.raises(ValueError, match=r"got .*c\.safetensors, which is no file"):
+        weights.model_file(str(tmp_path / "c.safetensors"))

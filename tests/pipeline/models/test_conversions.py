@@ -5,6 +5,7 @@ import onnxruntime
 import pytest
 import torch
 
+from filters.extract.stages import STAGE_DIMS
 from pipeline import weights
 
 
@@ -13,12 +14,12 @@ def session(path):
 
 
 @pytest.mark.slow
-def test_efficientnet_features_are_those_of_the_classifier(tmp_path, monkeypatch):
+def test_efficientnet_gives_its_classifier_s_features_and_its_stages(tmp_path, monkeypatch):
     monkeypatch.setenv("THRESHER_CACHE", str(tmp_path))
     state = torch.load(weights.efficientnet_lite0(), weights_only=True)
     tower = session(weights.efficientnet_lite0_onnx())
     pixels = np.random.default_rng(0).standard_normal((3, 3, 224, 224)).astype(np.float32)
-    (features,) = tower.run(None, {"pixels": pixels})
+    features, stages = tower.run(["features", "stages"], {"pixels": pixels})
     assert features.shape == (3, 1280)
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -26,8 +27,16 @@ def test_efficientnet_features_are_those_of_the_classifier(tmp_path, monkeypatch
     classifier.load_state_dict(state)
     with torch.inference_mode():
         logits = classifier(torch.from_numpy(pixels)).numpy()
+        x = classifier._swish(classifier._bn0(classifier._conv_stem(torch.from_numpy(pixels))))
+        pooled = [x.mean((2, 3))]
+        for number, block in enumerate(classifier._blocks):
+            x = block(x)
+            if number in (0, 2, 4, 7, 10, 14, 15):  # EfficientNet-B0 repeats 1, 2, 2, 3, 3, 4, 1
+                pooled.append(x.mean((2, 3)))
     head = state["_fc.weight"].numpy(), state["_fc.bias"].numpy()
     np.testing.assert_allclose(features @ head[0].T + head[1], logits, atol=1e-3)
+    assert tuple(p.shape[1] for p in pooled) == STAGE_DIMS
+    np.testing.assert_allclose(stages, torch.cat(pooled, 1).numpy(), atol=1e-3)
 
 
 @pytest.mark.network
