@@ -4,9 +4,6 @@ import hashlib
 import unicodedata
 from itertools import pairwise
 
-import numpy as np
-from numpy.typing import NDArray
-
 LONGEST_READ = 4096  # characters; a caption may be megabytes
 HASHES = 64  # of a MinHash: a Jaccard similarity to within 0.06 (one standard error)
 SEED = 1
@@ -63,8 +60,8 @@ def shingles(words: list[str]) -> list[str]:
     return [f"{a} {b}" for a, b in pairwise(padded)]
 
 
-def minhash(words: list[str]) -> NDArray[np.uint32]:
-    """Return the MinHash of the shingles; uint32 [HASHES].
+def minhash(words: list[str]) -> list[int]:
+    """Return the MinHash of the shingles; HASHES numbers below 2^32.
 
     Two captions agree at a position with the probability that is the Jaccard similarity of their
     sets of shingles (Broder, "On the resemblance and containment of documents", 1997).
@@ -73,4 +70,4 @@ def minhash(words: list[str]) -> NDArray[np.uint32]:
 
     signature = RMinHash(num_perm=HASHES, seed=SEED)
     signature.update(shingles(words))
-    return np.array(signature.digest(), np.uint32)
+    return signature.digest()
