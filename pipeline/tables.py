@@ -20,6 +20,7 @@ ARROW_TYPES = {
     "string": pa.string(),
     "floats": pa.list_(pa.float32()),
     "strings": pa.list_(pa.string()),
+    "uint32s": pa.list_(pa.uint32()),
 }
 
 

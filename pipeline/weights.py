@@ -33,6 +33,7 @@ def model_file(name: str) -> Path:
     """
     models: dict[str, Callable[[], Path]] = {
         "efficientnet_lite0": efficientnet_lite0_onnx,
+        "english_lexicon": english_lexicon,
         "minilm": minilm_onnx,
         "minilm_tokenizer": minilm_tokenizer,
         "nanodet": nanodet_onnx,
@@ -92,6 +93,11 @@ def efficientnet_lite0_onnx() -> Path:
     from pipeline.models.efficientnet import convert
 
     return convert(efficientnet_lite0(), cache_root() / "models")
+
+
+def english_lexicon() -> Path:
+    """Return Brill's list of English words with the part of speech of each (MIT, CC-BY)."""
+    return _packaged(package="textblob", distribution="textblob", inside="en/en-lexicon.txt")
 
 
 def minilm_dir() -> Path:

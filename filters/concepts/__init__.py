@@ -3,6 +3,7 @@
 from filters.concepts.consensus import Consensus
 from filters.concepts.duplicates import duplicate_of
 from filters.concepts.kmeans import Clusters, assign, spherical_kmeans
+from filters.concepts.near_captions import near_caption_of
 from filters.concepts.quotas import allocate, complexity, targets
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "assign",
     "complexity",
     "duplicate_of",
+    "near_caption_of",
     "spherical_kmeans",
     "targets",
 ]

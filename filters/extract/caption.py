@@ -1,7 +1,7 @@
-"""Columns of the caption alone: lengths, repetition, boilerplate."""
+"""Columns of the caption alone: lengths, repetition, boilerplate, parts of speech, fingerprints."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from filters.extract.base import Batch, Column, Extractor, Score, Values
-
-LONGEST_READ = 4096  # characters; patterns are not run over megabytes
+from filters.extract.hashes import LONGEST_READ, minhash, text_hash, words_of
+from filters.extract.words import Lexicon, count_words, read_lexicon
 
 # Alt texts that say nothing of the picture. Each pattern covers the words it explains away.
 BOILERPLATE = tuple(
@@ -39,7 +39,7 @@ BOILERPLATE = tuple(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CaptionStatistics(Extractor):
-    """Lengths, repetition and boilerplate of the caption."""
+    """Lengths, repetition, boilerplate, parts of speech and fingerprints of the caption."""
 
     kind: Literal["caption"] = "caption"
     columns: ClassVar[tuple[Column, ...]] = (
@@ -47,23 +47,48 @@ class CaptionStatistics(Extractor):
         Column("caption_words", "int32", "word", "[0, inf)", "white-space separated words"),
         Column("caption_repetition", "float32", "", "[0, 1]", "share of words said before"),
         Column("caption_boilerplate", "float32", "", "[0, 1]", "share of letters in stock phrases"),
+        Column("caption_objects", "int32", "noun", "[0, inf)", "nouns, names among them"),
+        Column("caption_actions", "int32", "verb", "[0, inf)", "verbs except be, have, do"),
+        Column("caption_adjectives", "int32", "adjective", "[0, inf)", "adjectives"),
+        Column("caption_hash", "uint64", "", "[0, 2^64)", "hash of the normalised caption"),
+        Column("caption_minhash", "uint32s", "", "[0, 2^32)", "MinHash of pairs of words"),
     )
+    weights: ClassVar[tuple[str, ...]] = ("english_lexicon",)
     pixels: ClassVar[bool] = False
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
-        """Return `score`; there is no model."""
-        del weights, threads
+        """Read the list of words."""
+        del threads
+        lexicon = read_lexicon(weights["english_lexicon"])
+
+        def score(batch: Batch) -> dict[str, Values]:
+            words = [words_of(c) for c in batch.captions]
+            return {
+                **_statistics(batch.captions),
+                **_parts_of_speech(batch.captions, lexicon),
+                "caption_hash": np.array([text_hash(w) for w in words], np.uint64),
+                "caption_minhash": [minhash(w) for w in words],
+            }
+
         return score
 
 
-def score(batch: Batch) -> dict[str, Values]:
-    """Compute all columns of `CaptionStatistics`."""
+def _statistics(captions: Sequence[str]) -> dict[str, Values]:
     return {
-        "caption_chars": np.array([len(c) for c in batch.captions], np.int32),
-        "caption_words": np.array([len(c.split()) for c in batch.captions], np.int32),
-        "caption_repetition": np.array([repetition(c) for c in batch.captions], np.float32),
-        "caption_boilerplate": np.array([boilerplate(c) for c in batch.captions], np.float32),
+        "caption_chars": np.array([len(c) for c in captions], np.int32),
+        "caption_words": np.array([len(c.split()) for c in captions], np.int32),
+        "caption_repetition": np.array([repetition(c) for c in captions], np.float32),
+        "caption_boilerplate": np.array([boilerplate(c) for c in captions], np.float32),
+    }
+
+
+def _parts_of_speech(captions: Sequence[str], lexicon: Lexicon) -> dict[str, Values]:
+    counted = [count_words(c[:LONGEST_READ], lexicon) for c in captions]
+    return {
+        "caption_objects": np.array([c.nouns for c in counted], np.int32),
+        "caption_actions": np.array([c.verbs for c in counted], np.int32),
+        "caption_adjectives": np.array([c.adjectives for c in counted], np.int32),
     }
 
 

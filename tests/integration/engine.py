@@ -13,6 +13,7 @@ from pipeline.folder import Folder
 from pipeline.score import score_shards
 from pipeline.scores import Scores
 from pipeline.shards import find_shards, write_shard
+from pipeline.weights import model_file
 from tests.toy import draw, encoded, pair
 
 
@@ -21,7 +22,7 @@ def score(
     out: Path | str,
     *extractors: Extractor,
     execute: Executor = run_local,
-    weights=Path,
+    weights=model_file,
     progress=lambda _snapshot: None,
     **cells: object,
 ) -> Scores:

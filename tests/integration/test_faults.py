@@ -25,6 +25,7 @@ from pipeline.ledger import Ledger
 from pipeline.score import plan_passes
 from pipeline.shards import find_shards, write_shard
 from pipeline.transient import Patience
+from pipeline.weights import model_file
 from tests.faulty import BUCKET, Status, faulty_store, small_disk
 from tests.integration.engine import captioned, our_processes, rows, score, tables
 from tests.poison import Poison
@@ -84,7 +85,7 @@ def cell(long, tmp_path):
     (shard,) = shards = find_shards([str(long)])
     store = Folder(str(tmp_path / "alone"))
     (todo,), _ = plan_passes(
-        shards, [CaptionStatistics()], store=store, weights=Path, cells=Cells(batch=4),
+        shards, [CaptionStatistics()], store=store, weights=model_file, cells=Cells(batch=4),
         ledger=Ledger(store),
     )  # fmt: skip
     found = Cell(todo.job.plan, "cell")

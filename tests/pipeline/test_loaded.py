@@ -6,8 +6,11 @@ import pytest
 from filters.extract import Batch, CaptionStatistics
 from pipeline.cells import Stopwatch, load_all, values_of
 from pipeline.cells.loaded import Loaded
+from pipeline.weights import model_file
 from tests.poison import Poison
 
+CAPTION = CaptionStatistics()
+WEIGHTS = {name: model_file(name) for name in CAPTION.weights}
 BATCH = Batch([], [], ["one", "two words", "bad", "last"])
 
 
@@ -19,7 +22,7 @@ def raising(batch):
 
 @pytest.mark.parametrize("vital", [False, True])
 def test_where_an_extractor_raises_only_that_pair_suffers(vital):
-    whole = Loaded("caption", CaptionStatistics().load({}, threads=1), vital=True)
+    whole = Loaded("caption", CAPTION.load(WEIGHTS, threads=1), vital=True)
     values = values_of([Loaded("odd", raising, vital), whole], BATCH, Stopwatch())
     for i in (0, 1, 3):
         assert values[i]["odd"] == 1
@@ -32,7 +35,7 @@ def test_where_an_extractor_raises_only_that_pair_suffers(vital):
 
 
 def test_what_does_not_load_is_left_out_and_told(caplog):
-    (left,) = load_all([Poison(loads="raises"), CaptionStatistics()], {}, threads=1)
+    (left,) = load_all([Poison(loads="raises"), CAPTION], WEIGHTS, threads=1)
     assert left.kind == "caption"
     assert "poison does not load, its columns stay null: RuntimeError: model: got no" in caplog.text
 
