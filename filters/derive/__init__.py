@@ -1,6 +1,13 @@
-"""Columns in, columns out: what needs no picture, but may need counts over the whole pool."""
+"""Columns in, columns out: what needs no picture, but may need counts over the whole pool.
+
+The union below is the registry: one line per derived column.
+"""
+
+from typing import Never
 
 from filters.derive.base import Columns, Derive, Map
 from filters.derive.counts import Counts, merge
 
-__all__ = ["Columns", "Counts", "Derive", "Map", "merge"]
+AnyDerive = Never
+
+__all__ = ["AnyDerive", "Columns", "Counts", "Derive", "Map", "merge"]

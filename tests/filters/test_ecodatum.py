@@ -28,7 +28,7 @@ VOTES = """
 ..+-++.- ....+++. ..+-+++- ....+++- ..+.+++. ..+.+++- ..+-++.- ...-+++- ..+-+++. ....++.-
 ...-+++. ..+.+++- ..--+++- ...-++.- ...-+++- ..+-++.. ..+-++.- ..+-+++- ..+-+++- ..--+++-
 ...-++.- ..+.+++- ..-.+++- ....+++- ...-++.. ..+-++.- ..+-++.- ....+++. ..+.+++. ..--+++-
-""".split()
+""".split()  # noqa: SIM905 -- thirty words read better in columns
 WEIGHTS = (1.0, 1.0, 0.446, 0.668, 0.5, 0.5, 0.75, 0.505)  # given, as Snorkel 0.10 reports them
 CHOSEN = [1, 3, 5, 11, 12, 19, 22, 23, 27, 29]  # given: the ten pairs of the demo's output
 
@@ -66,8 +66,8 @@ def built():
     return {n: pl.Series(n, v, kinds.get(n, pl.Float32)) for n, v in columns.items()}
 
 
-@pytest.fixture(scope="module")
-def votes_NM():
+@pytest.fixture(scope="module", name="votes_NM")
+def cast():
     columns = built()
     return np.stack([rule.primitive().vote(columns) for rule in RULES], axis=1)
 
