@@ -14,8 +14,7 @@ import tomli_w
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from filters.concepts import Consensus
-from filters.extract import AnyExtractor
-from filters.rules import AnyRule
+from filters.plugins import AnyExtractor, AnyRule
 
 STRICT = ConfigDict(extra="forbid", strict=True)  # nested dataclasses inherit it
 T = TypeVar("T")

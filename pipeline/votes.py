@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from filters.ensemble import LabelModel, count, fit_label_model, merge
-from filters.rules import AnyRule
+from filters.rules import Primitive, ReadyMade
 from pipeline.config import Ensemble
 from pipeline.scores import Scores
 
@@ -18,18 +18,19 @@ class Votes:
     """What the rules say.
 
     Attributes:
-        rules: M rules, quantiles replaced by the values they stand for in this pool.
+        rules: M rules, ready-made ones replaced by what they stand for, and quantiles by the
+            values that they are in this pool.
         by_shard: Of each shard, int8 [n, M] over its good rows: 1 keep, 0 drop, -1 abstain.
     """
 
-    rules: tuple[AnyRule, ...]
+    rules: tuple[Primitive, ...]
     by_shard: tuple[NDArray[np.int8], ...]
 
 
-def cast_votes(scores: Scores, rules: Sequence[AnyRule]) -> Votes:
+def cast_votes(scores: Scores, rules: Sequence[Primitive | ReadyMade]) -> Votes:
     """Let every rule vote on every good row."""
     resolved = tuple(rule.resolve(scores.numbers) for rule in rules)
-    names = sorted({column for rule in rules for column in rule.columns})
+    names = sorted({column for rule in resolved for column in rule.columns})
     votes = []
     for shard in range(len(scores)):
         columns = pl.DataFrame(scores.good(shard, names)).to_dict()

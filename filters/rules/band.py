@@ -82,11 +82,13 @@ class Band:
                 'numeric column; use kind = "condition" for texts'
             )
         value_N = columns[self.column].cast(pl.Float64).to_numpy()
+        # A cut has the precision of its column: 0.28 is to meet what was stored as 0.28.
+        exact = np.float32 if columns[self.column].dtype == pl.Float32 else np.float64
         sign = 1.0 if self.direction == "high" else -1.0
         vote_N = np.full(len(value_N), ABSTAIN, np.int8)
         with np.errstate(invalid="ignore"):
             if self.drop is not None:
-                vote_N[sign * value_N <= sign * self.drop] = DROP
+                vote_N[sign * value_N <= sign * float(exact(self.drop))] = DROP
             if self.keep is not None:
-                vote_N[sign * value_N >= sign * self.keep] = KEEP
+                vote_N[sign * value_N >= sign * float(exact(self.keep))] = KEEP
         return vote_N

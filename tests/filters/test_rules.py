@@ -75,3 +75,8 @@ def test_a_rule_that_makes_no_sense_is_refused(make, message):
 def test_a_rule_that_does_not_suit_its_column_is_refused(rule, message):
     with pytest.raises(ValueError, match=message):
         votes(rule)
+
+
+def test_a_cut_meets_what_a_column_of_less_precision_stored_for_it():
+    stored = {"x": pl.Series([0.28, 0.281, 0.35], dtype=pl.Float32)}  # 0.28 is a bit more in it
+    assert Band(name="r", column="x", keep=0.35, drop=0.28).vote(stored).tolist() == [0, -1, 1]
