@@ -14,7 +14,7 @@ import tomli_w
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from filters.concepts import Consensus
-from filters.plugins import AnyExtractor, AnyRule
+from filters.plugins import AnyDerive, AnyExtractor, AnyRule
 
 STRICT = ConfigDict(extra="forbid", strict=True)  # nested dataclasses inherit it
 T = TypeVar("T")
@@ -127,6 +127,7 @@ class Curation:
     cells: Cells = field(default_factory=Cells)
     extract: tuple[Annotated[AnyExtractor, Field(discriminator="kind")], ...]
     consensus: Consensus = field(default_factory=Consensus)
+    derive: tuple[Annotated[AnyDerive, Field(discriminator="kind")], ...] = ()
     rules: tuple[Annotated[AnyRule, Field(discriminator="kind")], ...]
     ensemble: Ensemble = field(default_factory=Ensemble)
     concepts: Concepts = field(default_factory=Concepts)

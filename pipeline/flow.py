@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,9 +10,10 @@ from pathlib import Path
 from filters.ensemble import LabelModel
 from pipeline.config import Curation
 from pipeline.decide import HASH, Decisions, decide
+from pipeline.derive import derive
 from pipeline.executors import Executor, Progress
 from pipeline.folder import Folder
-from pipeline.relate import READS, Relation, relate
+from pipeline.relate import READS, Relation, columns_of, relate
 from pipeline.score import score_shards
 from pipeline.scores import Scores
 from pipeline.shards import Shard, find_shards
@@ -68,6 +69,11 @@ def curate(
     with clock.stage("relate"):
         for relation in relations:
             scores = relate(scores, relation, shards=shards, store=store, seed=cfg.seed)
+    with clock.stage("derive"):
+        for what in cfg.derive:
+            scores = derive(
+                scores, what, shards=shards, store=store, weights=weights, execute=execute
+            )
     with clock.stage("vote"):
         votes = cast_votes(scores, cfg.rules)
     with clock.stage("ensemble"):
@@ -86,19 +92,28 @@ def curate(
 
 
 def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
-    """Refuse rules and concepts on columns that nothing will write, before anything is scored.
+    """Refuse what reads columns that nothing will write, before anything is scored.
 
     Raises:
         ValueError: There is such a column.
     """
-    columns = [*(c for e in cfg.extract for c in e.columns), *(r.column for r in relations)]
-    written = {column.name: column.dtype for column in columns}
-    wanted = [
-        *((f"rule {rule.name!r}", c, None) for rule in cfg.rules for c in rule.columns),
+    written = {column.name: column.dtype for e in cfg.extract for column in e.columns}
+    _require(written, [
         ("concepts.embedding", cfg.concepts.embedding, "embedding"),
         ("concepts.copy_bits", HASH, "uint64"),
         *(("alignment and consensus", column, "embedding") for column in READS),
-    ]
+    ])  # fmt: skip
+    for relation in relations:
+        written |= {column.name: column.dtype for column in columns_of(relation, list(written))}
+    written["caption"] = "string"
+    for what in cfg.derive:
+        _require(written, [(f"derive {what.kind!r}", column, None) for column in what.reads])
+        written |= {column.name: column.dtype for column in what.columns}
+    _require(written, [(f"rule {r.name!r}", c, None) for r in cfg.rules for c in r.columns])
+
+
+def _require(written: Mapping[str, str], wanted: Sequence[tuple[str, str, str | None]]) -> None:
+    """Refuse columns (who wants it, name, dtype if only one will do) that nothing will write."""
     for who, column, dtype in wanted:
         if column not in written or dtype not in {None, written[column]}:
             fit = sorted(name for name, have in written.items() if dtype in {None, have})
