@@ -61,11 +61,11 @@ def derive(
         ledger, name = Ledger(store), f"{what.kind}-{writer}"
         ledger.declare(name, writes)
         stage = Stage(store=store, name=name, columns=what.columns, newest=ledger.newest)
-        work = _Work(what, reads, scores, stage, paths)
+        work = _Work(what, reads, scores, stage)
         counts = _count(work, execute) if counts_pool else None
         todo = _chunks(np.flatnonzero(lacking[0]).tolist())
         with Writer(store, f"{what.kind}-{uuid.uuid4().hex}") as journal:
-            for records in execute.map(_derive_some, (work, counts), todo):
+            for records in execute.map(_derive_some, (work, counts), todo, weights=paths):
                 for record in records:
                     journal.add(record)
     (source,) = locate(shards, writes, Ledger(store)).scores(store).sources
@@ -78,7 +78,6 @@ class _Work:
     reads: tuple[str, ...]
     scores: Scores
     stage: Stage
-    weights: Mapping[str, Path]
 
     def columns(self, shard: int) -> Columns:
         table = self.scores.good(shard, self.reads)
@@ -88,7 +87,7 @@ class _Work:
 def _count(work: _Work, execute: Executor) -> Counts | None:
     """Add the counts of all shards up; None if no shard has any."""
     parts: list[Counts] = []
-    for counts in execute.map(_count_some, work, _chunks(range(len(work.scores)))):
+    for counts in execute.map(_count_some, work, _chunks(range(len(work.scores))), weights={}):
         if counts is not None:
             parts.append(counts)
         if len(parts) >= MERGED_AT_ONCE:
@@ -96,16 +95,19 @@ def _count(work: _Work, execute: Executor) -> Counts | None:
     return merge(parts) if parts else None
 
 
-def _count_some(work: _Work, shards: Sequence[int]) -> Counts | None:
+def _count_some(work: _Work, weights: Mapping[str, Path], shards: Sequence[int]) -> Counts | None:
+    del weights
     counted = (work.what.count(work.columns(shard)) for shard in shards)
     parts = [counts for counts in counted if counts is not None]
     return merge(parts) if parts else None
 
 
-def _derive_some(shared: tuple[_Work, Counts | None], shards: Sequence[int]) -> list[Record]:
+def _derive_some(
+    shared: tuple[_Work, Counts | None], weights: Mapping[str, Path], shards: Sequence[int]
+) -> list[Record]:
     work, counts = shared
     start = time.perf_counter()
-    make = work.what.load(work.weights, counts)
+    make = work.what.load(weights, counts)
     records = []
     for shard in shards:
         columns = work.columns(shard)

@@ -1,8 +1,9 @@
 """What an executor is given."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from pipeline.cells import CellPlan
@@ -12,6 +13,7 @@ from pipeline.shards import Shard
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Call = Callable[[Shared, Mapping[str, Path], Item], Result]
 Progress = Callable[[Snapshot], None]
 
 
@@ -49,15 +51,21 @@ class Executor(ABC):
 
     @abstractmethod
     def map(
-        self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
+        self,
+        function: Call[Shared, Item, Result],
+        shared: Shared,
+        items: Sequence[Item],
+        *,
+        weights: Mapping[str, Path],
     ) -> Iterator[Result]:
-        """Yield `function(shared, item)` of each item, in any order, as they come.
+        """Yield `function(shared, weights, item)` of each item, in any order, as they come.
 
         Args:
             function: Of a module, so that it can be sent; may be called again for an item whose
                 worker died, so what it writes has to be the same then.
             shared: What every call needs; sent once.
             items: Small.
+            weights: Model files by name; where a worker does not have one, it is sent there.
 
         Raises:
             Exception: What `function` raised.

@@ -1,12 +1,13 @@
 """The reference: one cell in this process, lease after lease."""
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from pipeline.cells import Cell, Work
 from pipeline.coordinator import Coordinator
-from pipeline.executors.job import Executor, Item, Job, Progress, Result, Shared
+from pipeline.executors.job import Call, Executor, Item, Job, Progress, Result, Shared
 from pipeline.fetch import open_shard
 from pipeline.leases import Lease, Report
 
@@ -34,10 +35,15 @@ class Local(Executor):
         return [name]
 
     def map(
-        self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
+        self,
+        function: Call[Shared, Item, Result],
+        shared: Shared,
+        items: Sequence[Item],
+        *,
+        weights: Mapping[str, Path],
     ) -> Iterator[Result]:
         """Call one after the other."""
-        return (function(shared, item) for item in items)
+        return (function(shared, weights, item) for item in items)
 
 
 run_local = Local()

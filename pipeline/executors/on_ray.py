@@ -4,14 +4,15 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.cells import CellPlan
 from pipeline.executors.actors import CellActor, CoordinatorActor
 from pipeline.executors.cluster import NAMESPACE, connected, ship
-from pipeline.executors.job import Executor, Item, Job, Progress, Result, Shared
+from pipeline.executors.job import Call, Executor, Item, Job, Progress, Result, Shared
 from pipeline.executors.tasks import map_in_tasks
 from pipeline.schema import Reason
 
@@ -46,11 +47,18 @@ class OnRay(Executor):
                 pool.close()
 
     def map(
-        self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
+        self,
+        function: Call[Shared, Item, Result],
+        shared: Shared,
+        items: Sequence[Item],
+        *,
+        weights: Mapping[str, Path],
     ) -> Iterator[Result]:
         """Call in tasks, on every node."""
         with connected(self.address):
-            yield from map_in_tasks(function, shared, items)
+            paths = {name: str(path) for name, path in weights.items()}
+            parcels = {} if self.address == "local" else ship(paths)
+            yield from map_in_tasks(function, shared, items, weights=paths, parcels=parcels)
 
 
 def run_on_ray(address: str) -> Executor:

@@ -1,16 +1,23 @@
 """Plain functions as Ray tasks, a bounded number at a time."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from pipeline.executors.job import Item, Result, Shared
+from pipeline.executors.cluster import Parcel, receive
+from pipeline.executors.job import Call, Item, Result, Shared
 
 RETRIES = 3  # of a task whose worker or node died
 AHEAD = 2  # tasks in flight for each core, so that none waits for the driver
 
 
 def map_in_tasks(
-    function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
+    function: Call[Shared, Item, Result],
+    shared: Shared,
+    items: Sequence[Item],
+    *,
+    weights: Mapping[str, str],
+    parcels: Mapping[str, Parcel],
 ) -> Iterator[Result]:
     """Yield results as tasks end, in any order; Ray has to be running.
 
@@ -24,7 +31,7 @@ def map_in_tasks(
     task = ray.remote(_call).options(
         num_cpus=min(1.0, cores / 2), max_retries=RETRIES, scheduling_strategy="SPREAD"
     )
-    kept, left = ray.put((function, shared)), iter(items)
+    kept, left = ray.put((function, shared, weights, parcels)), iter(items)
     running: list[Any] = []
     try:
         while True:
@@ -46,6 +53,7 @@ def map_in_tasks(
             ray.cancel(reference)
 
 
-def _call(kept: tuple[Callable[[Shared, Item], Result], Shared], item: Item) -> Result:
-    function, shared = kept
-    return function(shared, item)
+def _call(kept: tuple[Any, Any, Mapping[str, str], Mapping[str, Parcel]], item: Any) -> Any:
+    function, shared, weights, parcels = kept
+    paths = {name: Path(path) for name, path in receive(weights, parcels).items()}
+    return function(shared, paths, item)
