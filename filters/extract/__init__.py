@@ -8,12 +8,23 @@ from filters.extract.embed import Embeddings
 from filters.extract.image import ImageStatistics
 from filters.extract.language import Language
 from filters.extract.ocr import TextInImage
+from filters.extract.quality import Quality
+from filters.extract.safety import Faces, Nsfw
 
 AnyExtractor = (
-    ImageStatistics | CaptionStatistics | Language | Embeddings | Objects | TextInImage | ClipScore
+    ImageStatistics
+    | CaptionStatistics
+    | Language
+    | Embeddings
+    | Objects
+    | TextInImage
+    | Quality
+    | Nsfw
+    | Faces
+    | ClipScore
 )
 
 __all__ = [
     "AnyExtractor", "Batch", "CaptionStatistics", "ClipScore", "Column", "Embeddings", "Extractor",
-    "ImageStatistics", "Language", "Objects", "Score", "TextInImage",
+    "Faces", "ImageStatistics", "Language", "Nsfw", "Objects", "Quality", "Score", "TextInImage",
 ]  # fmt: skip
