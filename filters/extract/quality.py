@@ -29,9 +29,10 @@ INFORMATION_SCALE = 0.1  # per bit
 class Quality(Extractor):
     """Five scores of technical quality, small is bad.
 
-    They are cleanvision's to seven digits on the same pixels. A picture of 640 pixels and more on
-    its short side comes reduced: averaged pixels have less noise and fewer extremes. How far the
-    scores move is in `benchmarks/results`; `exact` avoids it.
+    They are cleanvision's to seven digits on the same RGB pixels (it takes grey pictures as they
+    are: one channel, log2(3) bits less). A picture of 640 pixels and more on its short side comes
+    reduced, and averaged pixels have fewer extremes: photographs moved by up to 0.06, mostly in
+    `dark`, drawings with thin dark lines by up to 0.24 in `light`, the others by 0.03.
 
     Attributes:
         exact: Look at the whole picture, at the price of a second decode.

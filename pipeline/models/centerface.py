@@ -97,7 +97,7 @@ def _compare(packaged: bytes, path: Path) -> None:
     got = ours.run(names, {"pixels": pixels})
     expected = theirs.run([by_name[name] for name in names], {by_name["pixels"]: pixels})
     for name, have, want in zip(names, got, expected, strict=True):
-        if not np.allclose(have, want, atol=TOLERANCE):
+        if not np.allclose(np.asarray(have), np.asarray(want), atol=TOLERANCE):
             raise RuntimeError(
                 f"centerface: output {name} differs from the packaged graph's; the installed onnx "
                 "and onnxruntime do not agree, use the pinned versions"
