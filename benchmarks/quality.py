@@ -65,7 +65,8 @@ def three_ways(data: bytes) -> tuple[NDArray[np.float64], ...]:
     rgb = decode_rgb(data)
     reduced = decode_picture(data, min_side=PICTURE_SIDE)
     batch = Batch([reduced.rgb], [(reduced.width, reduced.height)], ["words"], [rgb])
-    ours = (Quality(exact=exact).load({}, threads=1)(batch) for exact in (True, False))
+    ways = (Quality(preprocess="exact"), Quality())
+    ours = (way.load({}, threads=1)(batch) for way in ways)
     return cleanvision(rgb), *(np.array([list(found.values())], float)[..., 0] for found in ours)
 
 

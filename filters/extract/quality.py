@@ -35,11 +35,11 @@ class Quality(Extractor):
     `dark`, drawings with thin dark lines by up to 0.24 in `light`, the others by 0.03.
 
     Attributes:
-        exact: Look at the whole picture, at the price of a second decode.
+        preprocess: `exact` looks at the whole picture, at the price of a second decode.
     """
 
     kind: Literal["quality"] = "quality"
-    exact: bool = False
+    preprocess: Literal["fast", "exact"] = "fast"
     columns: ClassVar[tuple[Column, ...]] = (
         Column("blur", "float32", "", "[0, 1]", "strength of edges; small is blurred"),
         Column("dark", "float32", "", "[0, 1]", "brightness of the lightest pixels"),
@@ -48,12 +48,22 @@ class Quality(Extractor):
         Column("odd_aspect", "float32", "", "(0, 1]", "short side over long side"),
     )
 
+    @property
+    def exact(self) -> bool:
+        """Whether it reads `Batch.originals`."""
+        return self.preprocess == "exact"
+
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Return the function that scores a batch; there is no model."""
         del weights, threads
 
         def score(batch: Batch) -> dict[str, Values]:
             pictures = batch.originals if self.exact else batch.pictures
+            if len(pictures) != len(batch):
+                raise ValueError(
+                    f"quality: got {len(pictures)} originals for {len(batch)} pairs, expected one "
+                    'for each; set preprocess = "fast" where nobody decodes them'
+                )
             sizes_and_pictures = list(zip(batch.sizes, pictures, strict=True))
             dark_light_B2 = np.array([dark_and_light(p) for p in pictures]).reshape(-1, 2)
             return {

@@ -67,7 +67,7 @@ def nsfw_pixels(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Faces(Extractor):
-    """Faces of photographs, found by CenterFace (Xu et al., arXiv:1911.03599); drawn ones are not.
+    """Faces found by CenterFace (Xu et al., arXiv:1911.03599): of photographs, seldom drawn ones.
 
     Attributes:
         side: Longest side the detector sees, pixels. Faces 20 pixels high there are found, of

@@ -64,8 +64,10 @@ def test_scores_are_cleanvisions():
     found = scored(Quality(), batch)
     assert found == pytest.approx(np.array(list(CLEANVISION.values())), abs=1e-6)
     whole = Batch([p[::2, ::2] for p in images], batch.sizes, batch.captions, images)
-    assert np.array_equal(scored(Quality(exact=True), whole), found)
+    assert np.array_equal(scored(Quality(preprocess="exact"), whole), found)
     assert np.array_equal(scored(Quality(), batch.row(3)), found[3:4])
+    with pytest.raises(ValueError, match="quality: got 0 originals for 10 pairs"):
+        scored(Quality(preprocess="exact"), batch)
 
 
 def test_a_reduced_picture_moves_the_scores_little():
@@ -78,6 +80,6 @@ def test_a_reduced_picture_moves_the_scores_little():
     reduced = decode_picture(sink.getvalue(), min_side=320).rgb
     assert reduced.shape[:2] == (400, 500)
     batch = Batch([reduced], [(1000, 800)], ["words"], [picture])
-    moved = np.abs(scored(Quality(), batch) - scored(Quality(exact=True), batch))[0]
+    moved = np.abs(scored(Quality(), batch) - scored(Quality(preprocess="exact"), batch))[0]
     assert (moved < [0.002, 0.05, 0.05, 0.05, 1e-7]).all(), moved
     assert moved[1] > 0  # the grain is averaged away
