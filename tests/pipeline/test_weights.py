@@ -18,6 +18,7 @@ def test_packaged_files_are_there():
     assert weights.efficientnet_lite0().stat().st_size > 10_000_000
     assert (weights.minilm_dir() / "model.safetensors").is_file()
     assert weights.rapidocr_detector().suffix == ".onnx"
+    assert weights.open_nsfw().stat().st_size > 10_000_000
 
 
 def test_asking_for_a_path_imports_no_package():
@@ -50,7 +51,7 @@ def test_a_package_without_the_file_is_named_with_its_folder(monkeypatch, tmp_pa
 
 
 def test_an_unknown_model_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="model: got 'yolo', expected one of efficientnet_lite0"):
+    with pytest.raises(ValueError, match="model: got 'yolo', expected one of centerface, eff"):
         weights.model_file("yolo")
 
 

