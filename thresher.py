@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline import health
+from pipeline.commands import filters_app
 from pipeline.config import dump_config
 from pipeline.executors import Executor, executor
 from pipeline.flow import Clock, Curated, curate
@@ -27,6 +28,7 @@ from pipeline.shards import list_shards
 from pipeline.subset import pairs_of, read_subset
 from pipeline.summary import headline, summarise
 from pipeline.weights import model_file
+from training.alignment import Alignment
 from training.config import Train
 from training.run import Run, check_request, load_run
 
@@ -93,6 +95,7 @@ app = typer.Typer(
 )  # fmt: skip
 pool_app = typer.Typer(no_args_is_help=True, help="Embedded pools as WebDataset shards.")
 app.add_typer(pool_app, name="pool")
+app.add_typer(filters_app(Alignment), name="filters")
 
 Config = Annotated[str, typer.Argument(help="A TOML file of configs/, or your own.")]
 RunFolder = Annotated[str, typer.Argument(help="The folder of a run.")]
