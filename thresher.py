@@ -54,7 +54,7 @@ def run(cfg: Run, *, out: str | Path, execute: Executor, until: str = "report") 
             results = judge(cfg.evaluate, runs, cfg.data.heldout, out=folder / "eval")
         places = {k: v.url.removeprefix(folder.url).lstrip("/") for k, v in runs.items()}
         more = {"runs": places, "zero_shot": results}
-    summary = summarise(folder, curated, data=cfg.data, more=more, clock=clock)
+    summary = summarise(folder, curated, cfg=cfg, more=more, clock=clock)
     from pipeline.report import write_report
 
     with clock.stage("report"):

@@ -2,12 +2,14 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from filters.derive import Derive
 from filters.ensemble import LabelModel
+from filters.extract import Column
 from pipeline.config import Curation
 from pipeline.decide import HASH, Decisions, decide
 from pipeline.executors import Executor, Progress
@@ -85,20 +87,51 @@ def curate(
     return Curated(tuple(shards), scores, votes, model, decisions, digest)
 
 
-def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
-    """Refuse rules and concepts on columns that nothing will write, before anything is scored.
+def check_columns(
+    cfg: Curation, relations: Sequence[Relation], derives: Sequence[Derive] = ()
+) -> None:
+    """Refuse what reads columns that nothing will write, before anything is scored.
+
+    Args:
+        cfg: The whole of it.
+        relations: What is fitted over all pairs, before anything is derived.
+        derives: Derived columns in the order in which they are made; each may read those before.
 
     Raises:
-        ValueError: There is such a column.
+        ValueError: There is such a column, or one that two would write.
     """
-    columns = [*(c for e in cfg.extract for c in e.columns), *(r.column for r in relations)]
-    written = {column.name: column.dtype for column in columns}
-    wanted = [
-        *((f"rule {rule.name!r}", c, None) for rule in cfg.rules for c in rule.columns),
-        ("concepts.embedding", cfg.concepts.embedding, "embedding"),
-        ("concepts.copy_bits", HASH, "uint64"),
-        *(("alignment and consensus", column, "embedding") for column in READS),
-    ]
+    written: dict[str, str] = {}
+    for extractor in cfg.extract:
+        _write(extractor.kind, extractor.columns, written)
+    written |= {r.column.name: r.column.dtype for r in relations}
+    for derive in derives:
+        wanted = [(f"derive {derive.kind!r}", c, None) for c in derive.reads if c != "caption"]
+        _require(wanted, written)
+        _write(derive.kind, derive.columns, written)
+    _require(
+        [
+            *((f"rule {rule.name!r}", c, None) for rule in cfg.rules for c in rule.columns),
+            ("concepts.embedding", cfg.concepts.embedding, "embedding"),
+            ("concepts.copy_bits", HASH, "uint64"),
+            *(("alignment and consensus", column, "embedding") for column in READS),
+        ],
+        written,
+    )
+
+
+def _write(kind: str, columns: Sequence[Column], written: dict[str, str]) -> None:
+    """Add what something writes; nothing else may write it."""
+    for column in columns:
+        if column.name in written:
+            raise ValueError(
+                f"{kind}: got column {column.name!r}, which something before it in the config "
+                "writes, expected a new one; take one of the two out"
+            )
+        written[column.name] = column.dtype
+
+
+def _require(wanted: Sequence[tuple[str, str, str | None]], written: Mapping[str, str]) -> None:
+    """Refuse a (reader, column, dtype or any) that is not written."""
     for who, column, dtype in wanted:
         if column not in written or dtype not in {None, written[column]}:
             fit = sorted(name for name, have in written.items() if dtype in {None, have})
