@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline import health
+from pipeline.commands import filters_app
 from pipeline.config import dump_config
 from pipeline.executors import Executor, executor
 from pipeline.flow import Clock, Curated, curate
@@ -28,6 +29,7 @@ from pipeline.shards import list_shards
 from pipeline.subset import pairs_of, read_subset
 from pipeline.summary import headline, summarise
 from pipeline.weights import model_file
+from training.alignment import Alignment
 from training.config import Train
 from training.run import Run, check_request, load_run
 
@@ -53,7 +55,7 @@ def run(cfg: Run, *, out: str | Path, execute: Executor, until: str = "report") 
             results = judge(cfg.evaluate, runs, cfg.data.heldout, out=folder / "eval")
         places = {k: v.url.removeprefix(folder.url).lstrip("/") for k, v in runs.items()}
         more = {"runs": places, "zero_shot": results}
-    summary = summarise(folder, curated, data=cfg.data, more=more, clock=clock)
+    summary = summarise(folder, curated, cfg=cfg, more=more, clock=clock)
     from pipeline.report import write_report
 
     with clock.stage("report"):
@@ -93,6 +95,7 @@ app = typer.Typer(
     help="Curate image-text shards on Ray, then pretrain encoders on what is left.",
 )  # fmt: skip
 app.add_typer(pool_app, name="pool")
+app.add_typer(filters_app(Alignment), name="filters")
 
 Config = Annotated[str, typer.Argument(help="A TOML file of configs/, or your own.")]
 RunFolder = Annotated[str, typer.Argument(help="The folder of a run.")]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from filters.ensemble import LabelModel
+from filters.extract import Column
 from pipeline.config import Curation
 from pipeline.decide import HASH, Decisions, decide
 from pipeline.derive import derive
@@ -94,26 +95,46 @@ def curate(
 def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
     """Refuse what reads columns that nothing will write, before anything is scored.
 
+    Args:
+        cfg: The whole of it; a derived column may read those derived before it.
+        relations: What is fitted over all pairs, before anything is derived.
+
     Raises:
-        ValueError: There is such a column.
+        ValueError: There is such a column, or one that two would write.
     """
-    written = {column.name: column.dtype for e in cfg.extract for column in e.columns}
-    _require(written, [
-        ("concepts.embedding", cfg.concepts.embedding, "embedding"),
-        ("concepts.copy_bits", HASH, "uint64"),
-        *(("alignment and consensus", column, "embedding") for column in READS),
-    ])  # fmt: skip
+    written: dict[str, str] = {}
+    for extractor in cfg.extract:
+        _write(extractor.kind, extractor.columns, written)
     for relation in relations:
-        written |= {column.name: column.dtype for column in columns_of(relation, list(written))}
-    written["caption"] = "string"
+        _write(relation.column.name, columns_of(relation, list(written)), written)
     for what in cfg.derive:
-        _require(written, [(f"derive {what.kind!r}", column, None) for column in what.reads])
-        written |= {column.name: column.dtype for column in what.columns}
-    _require(written, [(f"rule {r.name!r}", c, None) for r in cfg.rules for c in r.columns])
+        wanted = [(f"derive {what.kind!r}", c, None) for c in what.reads if c != "caption"]
+        _require(wanted, written)
+        _write(what.kind, what.columns, written)
+    _require(
+        [
+            *((f"rule {rule.name!r}", c, None) for rule in cfg.rules for c in rule.columns),
+            ("concepts.embedding", cfg.concepts.embedding, "embedding"),
+            ("concepts.copy_bits", HASH, "uint64"),
+            *(("alignment and consensus", column, "embedding") for column in READS),
+        ],
+        written,
+    )
 
 
-def _require(written: Mapping[str, str], wanted: Sequence[tuple[str, str, str | None]]) -> None:
-    """Refuse columns (who wants it, name, dtype if only one will do) that nothing will write."""
+def _write(kind: str, columns: Sequence[Column], written: dict[str, str]) -> None:
+    """Add what something writes; nothing else may write it."""
+    for column in columns:
+        if column.name in written:
+            raise ValueError(
+                f"{kind}: got column {column.name!r}, which something before it in the config "
+                "writes, expected a new one; take one of the two out"
+            )
+        written[column.name] = column.dtype
+
+
+def _require(wanted: Sequence[tuple[str, str, str | None]], written: Mapping[str, str]) -> None:
+    """Refuse a (reader, column, dtype or any) that is not written."""
     for who, column, dtype in wanted:
         if column not in written or dtype not in {None, written[column]}:
             fit = sorted(name for name, have in written.items() if dtype in {None, have})

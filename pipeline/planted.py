@@ -4,12 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from filters.rules import DROP
 from pipeline.schema import Reason
 from pipeline.tables import read
 
 CLEAN, SWAPPED = "clean", "swapped"
+VOTE = "vote:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,35 @@ def found_by_kind(truth: str, decisions: pa.Table) -> dict[str, Found]:
         before = found.get(kind, Found(0, 0))
         found[kind] = Found(before.planted + 1, before.dropped + is_out)
     return dict(sorted(found.items()))
+
+
+def drops_by_rule(truth: str, decisions: pa.Table) -> dict[str, dict[str, Found]]:
+    """Count for each rule the drop votes on each kind of planted trouble, and on clean pairs.
+
+    Their share is the rule's recall on that kind, on clean pairs its rate of false drops. Pairs
+    that no rule could vote on, such as corrupt pictures, do not count; a kind without others is not
+    there. A pair is what its vote is about: twins play no part here.
+
+    Args:
+        truth: Parquet with `uid` and `kind`; path or any fsspec URL.
+        decisions: One row per sample of the pool, with a `vote:<rule>` each, null without a vote.
+    """
+    table = read(truth, ["uid", "kind"])
+    by_uid = dict(zip(*(table.column(c).to_pylist() for c in ("uid", "kind")), strict=True))
+    rules = [name for name in decisions.column_names if name.startswith(VOTE)]
+    if not rules:
+        return {}
+    voted = decisions.filter(pc.is_valid(decisions.column(rules[0])))
+    kind_N = np.array([by_uid.get(uid.hex(), "") for uid in voted.column("uid").to_pylist()], str)
+    kinds = sorted(set(kind_N.tolist()) - {""}, key=lambda kind: (kind != CLEAN, kind))
+    found = {}
+    for rule in rules:
+        drop_N = voted.column(rule).to_numpy() == DROP
+        found[rule.removeprefix(VOTE)] = {
+            kind: Found(int((kind_N == kind).sum()), int(drop_N[kind_N == kind].sum()))
+            for kind in kinds
+        }
+    return found
 
 
 def alignment_auc(truth: str, uid_N: NDArray[np.bytes_], alignment_N: NDArray[np.float32]) -> float:

@@ -39,21 +39,25 @@ class Relation(Protocol):
 
 
 def columns_of(relation: Relation, scored: Sequence[str]) -> list[Column]:
-    """Return what a relation writes, given the columns that are there: one more for each view."""
+    """Return what a relation adds to the columns that are there: one more for each view.
+
+    Nothing if an extractor has written its first (CLIP does).
+    """
+    if relation.column.name in scored:
+        return []
     return [relation.column, *(c for view, c in relation.views.items() if view in scored)]
 
 
 def relate(
     scores: Scores, relation: Relation, *, shards: Sequence[Shard], store: Folder, seed: int
 ) -> Scores:
-    """Add the relation's columns, unless an extractor has written its first (CLIP does).
+    """Add the relation's columns.
 
     Pairs are handed over sorted by uid, so that nothing depends on how they are sharded.
     """
-    name = relation.column.name
-    if name in scores.columns:
+    name, columns = relation.column.name, tuple(columns_of(relation, scores.columns))
+    if not columns:
         return scores
-    columns = tuple(columns_of(relation, scores.columns))
     views = [view for view in relation.views if view in scores.columns]
     writer = fingerprint(
         name, settings=relation, version=relation.version, seed=seed,

@@ -3,27 +3,29 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from pipeline.config import Data
+from pipeline.config import Curation
 from pipeline.flow import Clock, Curated
 from pipeline.folder import Folder
 from pipeline.health import status
-from pipeline.planted import CLEAN, SWAPPED, alignment_auc, found_by_kind
+from pipeline.missing import missing_values, without_values
+from pipeline.planted import CLEAN, SWAPPED, Found, alignment_auc, drops_by_rule, found_by_kind
 from pipeline.schema import Reason
 
 
 def summarise(
-    run: Folder, curated: Curated, *, data: Data, more: Mapping[str, Any], clock: Clock
+    run: Folder, curated: Curated, *, cfg: Curation, more: Mapping[str, Any], clock: Clock
 ) -> dict[str, Any]:
     """Gather the run's figures, write them as `summary.json`, and return them.
 
     Args:
         run: The run folder.
         curated: What curation made.
-        data: Where the pool is; its `truth`, if given, is measured against.
+        cfg: What it was asked for; the `truth` of its data, if given, is measured against.
         more: Further entries, such as `zero_shot`.
         clock: Wall seconds by stage. Where a stage took longer earlier in this folder, that is
             kept: what was done then was not done again.
@@ -32,7 +34,7 @@ def summarise(
     rows = curated.decisions.table.num_rows
     assert sum(reasons.values()) == rows, "every row has exactly one reason"
     tables = Counter[str]()
-    for stage in status(Folder(data.scores or run.url)):
+    for stage in status(Folder(cfg.data.scores or run.url)):
         tables[stage.stage.rsplit("-", 1)[0]] += stage.output_bytes
     before = json.loads(run.read("summary.json") if run.exists("summary.json") else b"{}")
     before = before.get("seconds", {})
@@ -46,8 +48,9 @@ def summarise(
             **{f"{stage} tables": n for stage, n in tables.items()},
         },
         "subset_sha256": curated.subset_sha256,
+        "missing": [asdict(m) for m in missing_values(curated.scores, (*cfg.extract, *cfg.derive))],
         **more,
-        **(_planted(curated, data.truth) if data.truth else {}),
+        **(_planted(curated, cfg.data.truth) if cfg.data.truth else {}),
     }
     run.write("summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     return summary
@@ -58,6 +61,8 @@ def headline(summary: Mapping[str, Any]) -> str:
     kept, total = summary["pairs_kept"], summary["pairs_in"]
     subset = summary["subset_sha256"][:12]
     lines = [f"kept {kept} of {total} pairs ({kept / total:.0%}), subset {subset}"]
+    if gaps := without_values(summary.get("missing", [])):
+        lines.append(gaps)
     for name, metrics in summary.get("zero_shot", {}).items():
         shown = {k: v for k, v in metrics.items() if k.endswith("/main_metric")}
         told = (f"{k.removesuffix('/main_metric')} {v:.3f}" for k, v in shown.items())
@@ -74,12 +79,17 @@ def _planted(curated: Curated, truth: str) -> dict[str, Any]:
     clean, swapped = found.get(CLEAN), found.get(SWAPPED)
     ratio = swapped.share / clean.share if clean and swapped and clean.share else None
     return {
-        "planted": {
-            kind: {"planted": f.planted, "dropped": f.dropped, "share": round(f.share, 4)}
-            for kind, f in found.items()
+        "planted": {kind: _told(f) for kind, f in found.items()},
+        "planted_rules": {
+            rule: {kind: _told(f) for kind, f in by_kind.items()}
+            for rule, by_kind in drops_by_rule(truth, curated.decisions.table).items()
         },
         "planted_checks": {
             "alignment_auc": round(alignment_auc(truth, uid_N, alignment_N), 4),
             "swapped_over_clean": None if ratio is None else round(ratio, 2),
         },
     }
+
+
+def _told(found: Found) -> dict[str, Any]:
+    return {"planted": found.planted, "dropped": found.dropped, "share": round(found.share, 4)}

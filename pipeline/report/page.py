@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pipeline.folder import Folder
 from pipeline.report import text
+from pipeline.report.caught import caught_by_rule
 from pipeline.report.charts import bar
 from pipeline.report.concepts import Concepts, concepts_of
 from pipeline.report.curves import curves_of
@@ -56,6 +57,8 @@ def render(run: Folder, scores: Scores) -> str:
         digest=summary.get("subset_sha256", ""),
         planted=summary.get("planted", {}),
         planted_checks=summary.get("planted_checks", {}),
+        caught=caught_by_rule(summary.get("planted_rules", {})),
+        missing_values=summary.get("missing", []),
         funnel=funnel(decisions, claimed=summary.get("reasons", {})),
         rules=rule_rows(decisions, files.rules, files.model),
         distributions=distributions(scores, decisions, files.rules),

@@ -90,7 +90,8 @@ def test_filter_d_reads_the_ratio_both_ways():
 @pytest.mark.parametrize(
     ("rule", "columns", "expected"),
     [
-        (TextArea(), {"text_area": [0.29, 0.3, None]}, [-1, 0, -1]),
+        (TextArea(), {"text_area": [0.29, 0.3, 0.9, None], "text_count": [2, 2, 1, None]},
+         [-1, 0, -1, -1]),
         (TextOverlap(), {"text_overlap": [0.4, 0.5, None]}, [-1, 0, -1]),
         (Watermark(), {"text_watermark": [0.0, 0.2, None]}, [-1, 0, -1]),
         (TextOnly(), {"text_count": [2, 1, 9], "entropy": [1.9, 1.9, 2.0]}, [0, -1, -1]),

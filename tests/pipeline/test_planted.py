@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.planted import Found, alignment_auc, found_by_kind
+from pipeline.planted import Found, alignment_auc, drops_by_rule, found_by_kind
 
 UIDS = [bytes([i] * 16) for i in range(6)]
 
@@ -35,3 +35,24 @@ def test_auc_counts_pairs_in_the_right_order(truth):
     uids = np.array(UIDS, "S16")
     scores = np.array([0.9, 0.3, 0.5, 0, 0, 0.5], np.float32)  # clean .9 .3 .5, swapped .5
     assert alignment_auc(truth, uids, scores) == pytest.approx((1 + 0 + 0.5) / 3)
+
+
+def test_drop_votes_are_counted_by_rule_and_kind(truth):
+    votes = {
+        "vote:a": pa.array([0, 1, 0, -1, 0, None], pa.int8()),
+        "vote:b": pa.array([1, 1, 0, 1, 1, None], pa.int8()),
+    }
+    found = drops_by_rule(truth, pa.table({"uid": UIDS, **votes}))
+    assert found == {
+        "a": {"clean": Found(2, 1), "copy": Found(2, 1), "swapped": Found(1, 1)},
+        "b": {"clean": Found(2, 0), "copy": Found(2, 0), "swapped": Found(1, 1)},
+    }
+    assert list(found["a"]) == ["clean", "copy", "swapped"]
+
+
+def test_kinds_that_no_rule_could_vote_on_are_left_out(truth):
+    vote = pa.array([1, None, None, None, None, None], pa.int8())
+    assert drops_by_rule(truth, pa.table({"uid": UIDS, "vote:a": vote})) == {
+        "a": {"clean": Found(1, 0)}
+    }
+    assert drops_by_rule(truth, pa.table({"uid": UIDS})) == {}

@@ -69,6 +69,22 @@ SUMMARY = {
     },
     "planted": {"swapped": {"planted": 4, "dropped": 3, "share": 0.75}},
     "planted_checks": {"alignment_auc": 0.93, "swapped_over_clean": None},
+    "planted_rules": {
+        "bright": {
+            "swapped": {"planted": 4, "dropped": 3, "share": 0.75},
+            "other_language": {"planted": 2, "dropped": 0, "share": 0.0},
+            "clean": {"planted": 20, "dropped": 1, "share": 0.05},
+        },
+        "<b>sharp</b>": {
+            "swapped": {"planted": 4, "dropped": 0, "share": 0.0},
+            "other_language": {"planted": 2, "dropped": 2, "share": 1.0},
+            "clean": {"planted": 20, "dropped": 0, "share": 0.0},
+        },
+    },
+    "missing": [
+        {"writer": "<i>o</i>", "columns": ["words", "<u>"], "rows": 9, "of": 27, "failed": 9},
+        {"writer": "<i>o</i>", "columns": ["ratio"], "rows": 18, "of": 27, "failed": 9},
+    ],
 }
 
 

@@ -112,6 +112,27 @@ def test_planted_trouble_and_cost_are_listed(html):
     ]  # fmt: skip
 
 
+def test_rules_stand_against_planted_trouble_with_false_drops_first(html):
+    head, *rows = Page(html).tables["planted"][2:]
+    assert head == ["Rule", "false drops", "other language", "swapped"]
+    assert rows == [
+        ["bright", "5.0 %", "\u2013", "75.0 %"],
+        ["<b>sharp</b>", "\u2013", "100.0 %", "\u2013"],
+    ]
+    cells = [(a["class"], a["style"], a["title"]) for t, a in Page(html).tags if "style" in a]
+    assert cells[0] == ("n false", "--heat: 5%", "1 of 20")
+    assert cells[2] == ("n ", "--heat: 75%", "3 of 4")
+    assert [style for _, style, _ in cells[3:]] == ["--heat: 0%", "--heat: 100%", "--heat: 0%"]
+
+
+def test_missing_values_tell_failures_from_nothing_to_say(html):
+    _, failed, silent = Page(html).tables["scores"]
+    assert failed[:4] == ["<i>o</i>", "9", "27", "33.3 %"]
+    assert silent[:4] == ["<i>o</i>", "18", "27", "66.7 %"]
+    assert html.count("; it failed") == 1
+    assert "words, &lt;u&gt;; it failed" in html
+
+
 def test_the_timeline_tells_steps_and_slow_shards(html):
     rows = Page(html).tables["timeline"]
     assert [row[:3] for row in rows[1:4]] == [

@@ -1,0 +1,63 @@
+"""Commands over what the pipeline knows; the front door adds them to its own."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.relate import Relation
+
+Extractors = Annotated[bool, typer.Option(help="What writes columns, and the columns, instead.")]
+
+
+def filters_app(*relations: type[Relation]) -> typer.Typer:
+    """Return `thresher filters`; relations are those that the front door knows."""
+    app = typer.Typer(no_args_is_help=True, help="What can be scored, and what can be voted on it.")
+
+    @app.callback()
+    def filters() -> None:
+        """What can be scored, and what can be voted on it."""
+
+    @app.command("list")
+    def list_filters(extractors: Extractors = False) -> None:
+        """Every rule with the columns it reads, what they cost, its defaults and its source.
+
+        Example: thresher filters list --extractors
+        """
+        from pipeline.catalogue import rules, writers
+
+        known = writers(relations)
+        if extractors:
+            heads = ("kind", "cost", "column", "dtype", "unit", "range", "meaning")
+            rows = [
+                (w.kind, w.cost, c.name, c.dtype, c.unit, c.range, c.meaning)
+                for w in known
+                for c in w.columns
+            ]
+            rows += [(w.kind, w.cost, "", "", "", "", w.does) for w in known if not w.columns]
+        else:
+            heads = ("rule", "does", "columns", "cost", "defaults", "source")
+            rows = [
+                (r.kind, r.does, ", ".join(r.columns), r.cost, r.defaults, r.source)
+                for r in rules(known)
+            ]
+        print_table(heads, rows)
+
+    return app
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table that fits the terminal; elsewhere lines of cells with tabs between them."""
+    console = Console()
+    if not console.is_terminal:
+        for row in (heads, *rows):
+            typer.echo("\t".join(row))
+        return
+    table = Table(*heads, box=SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)

@@ -1,0 +1,61 @@
+"""What reads a column that nobody writes is refused before anything is scored."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import pytest
+
+from filters.concepts import Consensus
+from filters.derive import Derive
+from filters.extract import Column, Embeddings, ImageStatistics
+from filters.rules import Band
+from filters.rules.quality import PictureSize
+from filters.rules.safety import Nsfw
+from pipeline.config import Curation, Data
+from pipeline.flow import check_columns
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sum(Derive):
+    kind: Literal["sum"] = "sum"
+    name: str
+    of: tuple[str, ...]
+
+    @property
+    def reads(self):
+        return self.of
+
+    @property
+    def columns(self):
+        return (Column(self.name, "float32", "", "", "a sum"),)
+
+    def load(self, weights, counts):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def cfg():
+    return Curation(
+        data=Data(shards=("x.tar",)), extract=(ImageStatistics(), Embeddings()),
+        rules=(PictureSize(), Band(name="r", column="late", keep=1.0)),
+    )  # fmt: skip
+
+
+def test_rules_may_read_what_is_derived_and_that_what_was_derived_before(cfg):
+    early = Sum(name="early", of=("width", "consensus", "caption"))
+    late = Sum(name="late", of=("early",))
+    check_columns(cfg, [Consensus()], [early, late])
+    with pytest.raises(ValueError, match="derive 'sum': got column 'early'"):
+        check_columns(cfg, [Consensus()], [late, early])
+    with pytest.raises(ValueError, match="rule 'r': got column 'late', expected one of"):
+        check_columns(cfg, [Consensus()])
+
+
+def test_a_ready_made_rule_needs_its_columns(cfg):
+    with pytest.raises(ValueError, match=r"rule 'nsfw': got column 'nsfw'.*add the extractor"):
+        check_columns(replace(cfg, rules=(Nsfw(),)), [])
+
+
+def test_a_column_has_one_writer(cfg):
+    with pytest.raises(ValueError, match="sum: got column 'width', which something before it"):
+        check_columns(cfg, [], [Sum(name="width", of=("height",))])
