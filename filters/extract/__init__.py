@@ -5,15 +5,23 @@ from filters.extract.caption import CaptionStatistics
 from filters.extract.clip import ClipScore
 from filters.extract.detect import Objects
 from filters.extract.embed import Embeddings
+from filters.extract.grounding import Grounding
 from filters.extract.image import ImageStatistics
 from filters.extract.language import Language
 from filters.extract.ocr import TextInImage
 
 AnyExtractor = (
-    ImageStatistics | CaptionStatistics | Language | Embeddings | Objects | TextInImage | ClipScore
+    ImageStatistics
+    | CaptionStatistics
+    | Language
+    | Embeddings
+    | Objects
+    | Grounding
+    | TextInImage
+    | ClipScore
 )
 
 __all__ = [
     "AnyExtractor", "Batch", "CaptionStatistics", "ClipScore", "Column", "Embeddings", "Extractor",
-    "ImageStatistics", "Language", "Objects", "Score", "TextInImage",
+    "Grounding", "ImageStatistics", "Language", "Objects", "Score", "TextInImage",
 ]  # fmt: skip
