@@ -129,11 +129,18 @@ class ZeroShot:
             threshold=self._threshold,
             text_threshold=self._text_threshold,
         )
-        return [
-            _found(s, _numpy(r["boxes"]), _numpy(r["scores"]), labels, named(labels, s.phrases))
-            for s, r in zip(samples, results, strict=True)
-            for labels in [r["text_labels"]]
-        ]
+        found = []
+        for s, result in zip(samples, results, strict=True):
+            labels = [self._without_marks(label) for label in result["text_labels"]]
+            box_n4, score_n = _numpy(result["boxes"]), _numpy(result["scores"])
+            found.append(_found(s, box_n4, score_n, labels, named(labels, s.phrases)))
+        return found
+
+    def _without_marks(self, label: str) -> str:
+        """Take off what the tokenizer has put around a caption, and its dot."""
+        for mark in self._processor.tokenizer.all_special_tokens:
+            label = label.replace(mark, "")
+        return label.strip(" .")
 
     def _by_phrases(self, pixels: "Tensor", samples: Sequence[Sample]) -> list[Found]:
         """OWLv2 and OWL-ViT: every query has a score for every phrase."""
