@@ -108,7 +108,7 @@ def _row(found: Found) -> dict[str, object]:
 
 
 def _of_sides(
-    box_n4: NDArray[np.float64], area_n: NDArray[np.float64], size: tuple[int, int]
+    box_n4: NDArray[np.floating], area_n: NDArray[np.floating], size: tuple[int, int]
 ) -> dict[str, object]:
     """Compute what depends on places and sides of at least one box."""
     sides_n2 = np.maximum((box_n4[:, 2:] - box_n4[:, :2]) * size, 1.0)

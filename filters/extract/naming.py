@@ -37,7 +37,7 @@ class ClassNames:
         that is the thing, and what comes before says which.
         """
         class_P = self._nearest(phrases)
-        (without,) = np.nonzero(class_P == NO_CLASS)
+        without = np.flatnonzero(class_P == NO_CLASS).tolist()
         class_P[without] = self._nearest([phrases[p].split()[-1] for p in without])
         return class_P
 

@@ -13,7 +13,6 @@ Shape letters: G pictures of one size, Q queries of the model, P phrases of a ca
 n boxes of a picture.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from filters.extract.boxes import Found, suppress
-from filters.extract.phrase_words import MODIFIERS
+from filters.extract.prompts import named, padded, prompt_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -196,40 +195,9 @@ class ZeroShot:
         ]
 
 
-def prompt_of(caption: str) -> str:
-    """Return a caption as Grounding DINO wants it: lower case, ending with a dot.
-
-    >>> prompt_of(" A red Kite")
-    'a red kite.'
-    """
-    text = " ".join(caption.lower().split())
-    return text if text.endswith(".") else f"{text}."
-
-
-def padded(lists: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Make lists of phrases, none of them empty, equally long by repeating their first.
-
-    >>> padded([["kite", "sky"], ["dog"]])
-    [['kite', 'sky'], ['dog', 'dog']]
-    """
-    longest = max(len(each) for each in lists)
-    return [[*each, *[each[0]] * (longest - len(each))] for each in lists]
-
-
-def named(labels: Sequence[str], phrases: Sequence[str]) -> NDArray[np.bool_]:
-    """Return whether each label has a word of each phrase, modifiers aside; bool [n, P].
-
-    >>> named(["red kite", "red"], ["red kite", "red car"]).tolist()
-    [[True, False], [False, False]]
-    """
-    wanted = [set(_words(phrase)) - MODIFIERS for phrase in phrases]
-    found = [[not want.isdisjoint(_words(label)) for want in wanted] for label in labels]
-    return np.array(found, bool).reshape(len(labels), len(phrases))
-
-
 def suppressed(
     box_Q4: NDArray[np.float32], score_QP: NDArray[np.float32], threshold: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+) -> tuple[NDArray[np.floating], NDArray[np.float32], NDArray[np.int64]]:
     """Post-process OmDet-Turbo's output as its processor does, without torchvision's operators.
 
     Args:
@@ -253,7 +221,7 @@ def suppressed(
 
 def _of_phrases(
     sample: Sample,
-    box_n4: NDArray[np.float32],
+    box_n4: NDArray[np.floating],
     score_n: NDArray[np.float32],
     phrase_n: NDArray[np.int64],
 ) -> Found:
@@ -264,17 +232,13 @@ def _of_phrases(
 
 def _found(
     sample: Sample,
-    box_n4: NDArray[np.float32],
+    box_n4: NDArray[np.floating],
     score_n: NDArray[np.float32],
     labels: Sequence[str],
     named_nP: NDArray[np.bool_],
 ) -> Found:
     inside = np.clip(np.nan_to_num(box_n4), 0.0, 1.0).astype(np.float32)
     return Found(inside, score_n, labels, named_nP, sample.size)
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W\d_]+", text.lower())
 
 
 def _plain(output: Any) -> SimpleNamespace:

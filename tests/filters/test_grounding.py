@@ -9,7 +9,8 @@ from PIL import Image
 
 from filters.extract import Batch, Grounding
 from filters.extract.phrases import phrases
-from filters.extract.zero_shot import named, padded, prompt_of, suppressed
+from filters.extract.prompts import named, padded, prompt_of
+from filters.extract.zero_shot import suppressed
 from tests import tiny_detectors
 
 MODELS = {
