@@ -139,7 +139,7 @@ class ZeroShot:
         """Take off what the tokenizer has put around a caption, and its dot."""
         for mark in self._processor.tokenizer.all_special_tokens:
             label = label.replace(mark, "")
-        return label.strip(" .")
+        return " ".join(label.split()).strip(" .")
 
     def _by_phrases(self, pixels: "Tensor", samples: Sequence[Sample]) -> list[Found]:
         """OWLv2 and OWL-ViT: every query has a score for every phrase."""
