@@ -1,7 +1,9 @@
 """Score every shard once: what is finished is never opened again, what is missing is leased out."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from pipeline.folder import Folder
 from pipeline.ledger import Ledger, Writes
 from pipeline.scores import Located, Scores, locate
 from pipeline.shards import Shard
+from pipeline.weights import LOCAL_DIR
 
 READER_VERSION = 3  # raised when shards or pictures are read in another way
 
@@ -96,14 +99,16 @@ def _fingerprint(extractor: Extractor, paths: dict[str, Path], cells: Cells) -> 
         settings=extractor,
         version=extractor.version,
         reader=READER_VERSION,
-        files=[file_digest(Path(v)) for v in _strings(extractor) if Path(v).is_file()],
+        files=[file_digest(place) for place in _models(extractor)],
         weights=[file_digest(paths[name]) for name in extractor.weights],
         cell=[cells.threads, cells.batch, cells.member_bytes, cells.pixels],
     )
 
 
-def _strings(extractor: Extractor) -> list[str]:
-    """Return settings that may name a file, such as the weights of a CLIP model."""
+def _models(extractor: Extractor) -> list[str]:
+    """Return the files that settings name, and the folders, if they hold a model's config."""
     settings: Any = extractor
     values = [getattr(extractor, f.name) for f in fields(settings)]
-    return [value for value in values if isinstance(value, str) and value]
+    places = [value.removeprefix(LOCAL_DIR) for value in values if isinstance(value, str)]
+    # Not by Path: it raises where a setting is a long text.
+    return [p for p in places if os.path.isfile(p) or glob(f"{escape(p)}/*config.json")]  # noqa: PTH113, PTH207

@@ -5,6 +5,7 @@ from filters.extract.caption import CaptionStatistics
 from filters.extract.clip import ClipScore
 from filters.extract.detect import Objects
 from filters.extract.embed import Embeddings
+from filters.extract.grounding import Grounding
 from filters.extract.image import ImageStatistics
 from filters.extract.language import Language
 from filters.extract.ocr import TextInImage
@@ -20,6 +21,7 @@ AnyExtractor = (
     | Embeddings
     | Stages
     | Objects
+    | Grounding
     | TextInImage
     | Nsfw
     | Faces
@@ -28,6 +30,6 @@ AnyExtractor = (
 
 __all__ = [
     "AnyExtractor", "Batch", "CaptionStatistics", "ClipScore", "Column", "Embeddings", "Extractor",
-    "Faces", "ImageStatistics", "Language", "Nsfw", "Objects", "Quality", "Score", "Stages",
-    "TextInImage",
+    "Faces", "Grounding", "ImageStatistics", "Language", "Nsfw", "Objects", "Quality", "Score",
+    "Stages", "TextInImage",
 ]  # fmt: skip

@@ -1,7 +1,11 @@
-"""Objects by NanoDet (80 COCO classes): how many, how sure, how much of the picture they fill."""
+"""Objects by NanoDet (80 COCO classes): how many, how sure, where, and which of the caption's.
+
+Shape letters: B pictures, P places of the network's head, C classes, n boxes of a picture.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -18,6 +22,10 @@ from filters.extract.base import (
     onnx_session,
     resize,
 )
+from filters.extract.boxes import COLUMNS, Found, columns_of, suppress
+from filters.extract.embed import TextTower
+from filters.extract.naming import NO_CLASS, ClassNames
+from filters.extract.phrases import phrases_of
 
 SIDE = 320  # what the converted graph takes (pipeline/models/nanodet.py)
 STRIDES = (8, 16, 32)
@@ -37,6 +45,11 @@ COCO_CLASSES = tuple(
         "\n    ", ""
     ).split("|")
 )
+# "man" is further from "person" than most things are, so this class has more names than its own.
+PERSON = (
+    "person", "man", "woman", "boy", "girl", "child", "baby", "men", "women", "people", "couple",
+)  # fmt: skip
+CLASS_NAMES = (PERSON, *((name,) for name in COCO_CLASSES[1:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +69,28 @@ class Detections:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Objects(Extractor):
-    """Objects found by NanoDet.
+    """Objects found by NanoDet, and the caption phrases that mean their classes.
+
+    A phrase means the class whose name has the nearest MiniLM embedding, from a cosine of
+    `phrase_threshold` on. Measured on 720 pictures with a box and an English caption (417 stamps of
+    Tux Paint, 303 of openclipart), the share with a box for one of the caption's phrases, own
+    caption against those of other pictures: 13.3 to 2.6 % from 0.5 on, 11.4 to 2.1 % from 0.55,
+    9.2 to 1.8 % from 0.6, 7.9 to 1.6 % from 0.7. Read one by one without their pictures, half of
+    the phrases from 0.60 to 0.65 mean their class (vulture: bird), a quarter from 0.55 to 0.60, a
+    tenth below; and a detector that knows no donkey finds a horse.
 
     Attributes:
         threshold: Least score of a box. 0.4 to 0.5 is sensible: cut-outs on white with no COCO
             class get the nearest animal below that.
+        phrase_threshold: Least cosine of a phrase and a class that means it.
     """
 
     kind: Literal["objects"] = "objects"
     threshold: float = 0.4
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("object_count", "int32", "box", "[0, 100]", "boxes at or above the threshold"),
-        Column("object_score", "float32", "", "[0, 1]", "best score, 0 without a box"),
-        Column("object_area", "float32", "", "[0, 1]", "area share of the largest box"),
-        Column("object_classes", "strings", "", "COCO", "class of each box, best first"),
-        Column("object_scores", "floats", "", "[0, 1]", "score of each box"),
-        Column("object_boxes", "floats", "", "[0, 1]", "left, top, right, bottom of each box"),
-    )
-    weights: ClassVar[tuple[str, ...]] = ("nanodet",)
-    version: ClassVar[int] = 3
+    phrase_threshold: float = 0.55
+    columns: ClassVar[tuple[Column, ...]] = COLUMNS
+    weights: ClassVar[tuple[str, ...]] = ("nanodet", "minilm", "minilm_tokenizer")
+    version: ClassVar[int] = 4
 
     @property
     def side(self) -> int:
@@ -82,22 +98,39 @@ class Objects(Extractor):
         return SIDE
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
-        """Load the detector."""
+        """Load the detector and the text tower."""
         session = onnx_session(weights["nanodet"], threads=threads)
         name = session.get_inputs()[0].name
+        tower = TextTower(weights["minilm"], weights["minilm_tokenizer"], threads=threads)
+        meant = ClassNames(tower, CLASS_NAMES, threshold=self.phrase_threshold)
 
         def score(batch: Batch) -> dict[str, Values]:
             pixels = np.stack([pixels_of(p) for p in batch.pictures])
-            outputs = session.run(None, {name: pixels})
-            score_BPC, sides_BP4 = head(outputs, count=len(batch))
-            return _columns(
-                [
-                    detections(score_PC, sides_P4, threshold=self.threshold)
-                    for score_PC, sides_P4 in zip(score_BPC, sides_BP4, strict=True)
-                ]
-            )
+            score_BPC, bins_BPS = head(session.run(None, {name: pixels}), count=len(batch))
+            boxes = [
+                detections(score_PC, bins_PS, threshold=self.threshold)
+                for score_PC, bins_PS in zip(score_BPC, bins_BPS, strict=True)
+            ]
+            return columns_of(matched(boxes, batch, meant))
 
         return score
+
+
+def matched(boxes: list[Detections], batch: Batch, meant: ClassNames) -> list[Found]:
+    """Say which phrases of its caption each box stands for.
+
+    The phrases of all captions are embedded in one go; those of pictures without a box, about half,
+    are not.
+    """
+    phrases = phrases_of(batch)
+    wanted = [p for d, own in zip(boxes, phrases, strict=True) if len(d.class_n) for p in own]
+    class_of = dict(zip(wanted, meant(wanted).tolist(), strict=True))
+    found = []
+    for d, own, size in zip(boxes, phrases, batch.sizes, strict=True):
+        class_P = np.array([class_of.get(phrase, NO_CLASS) for phrase in own], np.int64)
+        labels = [COCO_CLASSES[c] for c in d.class_n]
+        found.append(Found(d.box_n4, d.score_n, labels, d.class_n[:, None] == class_P, size))
+    return found
 
 
 def pixels_of(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -111,92 +144,51 @@ def head(
     """Put the six outputs (two a level, in any order) together.
 
     Returns:
-        Scores [B, P, 80] in [0, 1] and distances from a place to the four sides of its box
-        [B, P, 4] in input pixels, over P = 2100 places, finest level first. A distance is the
-        expectation over `BINS` bins, times the stride (Li et al., arXiv:2006.04388).
+        Scores [B, P, C] in [0, 1] and, for the four sides of a box, logits over `BINS` distances
+        [B, P, 4 * BINS], over P = 2100 places, finest level first.
     """
-    scores, sides = [], []
-    for stride in STRIDES:
-        places = (SIDE // stride) ** 2
-        for output in outputs:
-            level = output.reshape(count, -1, output.shape[-1])
-            if level.shape[1] != places:
-                continue
-            if level.shape[2] == len(COCO_CLASSES):
-                scores.append(level)
-            else:
-                share = _softmax(level.reshape(count, places, 4, BINS))
-                sides.append((share @ np.arange(BINS, dtype=np.float32)) * stride)
-    return np.concatenate(scores, 1), np.concatenate(sides, 1)
+    by_places = {o.reshape(count, -1, o.shape[-1]).shape[1:]: o for o in outputs}
+    levels = [(SIDE // stride) ** 2 for stride in STRIDES]
+    score_BPC, bins_BPS = (
+        np.concatenate([by_places[p, width].reshape(count, p, width) for p in levels], 1)
+        for width in (len(COCO_CLASSES), 4 * BINS)
+    )
+    return score_BPC, bins_BPS
 
 
 def detections(
-    score_PC: NDArray[np.float32], sides_P4: NDArray[np.float32], *, threshold: float
+    score_PC: NDArray[np.float32], bins_PS: NDArray[np.float32], *, threshold: float
 ) -> Detections:
-    """Turn one picture's head into boxes: threshold, then suppression per class."""
-    place_n, class_n = np.nonzero(score_PC >= threshold)
+    """Turn one picture's head into boxes: threshold, then suppression per class.
+
+    A side's distance from its place is the expectation over bins, times the stride (Li et al.,
+    arXiv:2006.04388); it is computed where a box is.
+    """
+    place_n, class_n = np.divmod(np.flatnonzero(score_PC >= threshold), score_PC.shape[1])
     score_n = score_PC[place_n, class_n]
-    centre_n2 = place_centres()[place_n]
-    left_top, right_bottom = sides_P4[place_n, :2], sides_P4[place_n, 2:]
-    box_n4 = np.concatenate([centre_n2 - left_top, centre_n2 + right_bottom], 1)
-    box_n4 = np.clip(box_n4 / SIDE, 0.0, 1.0).astype(np.float32)
+    centre_P2, stride_P = places()
+    share_n4S = _softmax(bins_PS[place_n].reshape(-1, 4, BINS))
+    sides_n4 = share_n4S @ np.arange(BINS, dtype=np.float32) * stride_P[place_n, None]
+    left_top = centre_P2[place_n] - sides_n4[:, :2]
+    right_bottom = centre_P2[place_n] + sides_n4[:, 2:]
+    box_n4 = np.concatenate([left_top, right_bottom], 1) / SIDE
+    box_n4 = np.clip(box_n4, 0.0, 1.0).astype(np.float32)
     kept = suppress(box_n4, score_n, class_n, overlap=NMS_OVERLAP)
     return Detections(box_n4[kept], score_n[kept], class_n[kept])
 
 
-def place_centres() -> NDArray[np.float32]:
-    """Centres (x, y) of all P places in input pixels, finest level first; float32 [P, 2]."""
-    levels = []
+@cache
+def places() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Centres (x, y) and strides of all P places in input pixels, finest first; [P, 2], [P]."""
+    centres, strides = [], []
     for stride in STRIDES:
         at = np.arange(SIDE // stride, dtype=np.float32) * stride + (stride - 1) / 2
         y, x = np.meshgrid(at, at, indexing="ij")
-        levels.append(np.stack([x.ravel(), y.ravel()], 1))
-    return np.concatenate(levels)
-
-
-def suppress(
-    box_n4: NDArray[np.float32],
-    score_n: NDArray[np.float32],
-    class_n: NDArray[np.int64],
-    *,
-    overlap: float,
-) -> NDArray[np.int64]:
-    """Greedy non-maximum suppression within each class; positions of the survivors, best first."""
-    order = np.argsort(-score_n, kind="stable")
-    kept: list[int] = []
-    for i in order:
-        rivals = [k for k in kept if class_n[k] == class_n[i]]
-        if not rivals or intersection_over_union(box_n4[i], box_n4[rivals]).max() <= overlap:
-            kept.append(int(i))
-    return np.array(kept, np.int64)
-
-
-def intersection_over_union(
-    box_4: NDArray[np.float32], box_n4: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Overlap of one box with n others, in [0, 1]; 0 where both are empty."""
-    inner = np.minimum(box_4[2:], box_n4[:, 2:]) - np.maximum(box_4[:2], box_n4[:, :2])
-    shared = np.prod(np.clip(inner, 0, None), axis=1)
-    union = area(box_4[None]) + area(box_n4) - shared
-    return shared / np.maximum(union, 1e-12)
-
-
-def area(box_n4: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Area share of each box, in [0, 1]."""
-    return np.prod(np.clip(box_n4[:, 2:] - box_n4[:, :2], 0, None), axis=1)
+        centres.append(np.stack([x.ravel(), y.ravel()], 1))
+        strides.append(np.full(x.size, stride, np.float32))
+    return np.concatenate(centres), np.concatenate(strides)
 
 
 def _softmax(x: NDArray[np.float32]) -> NDArray[np.float32]:
     shifted = np.exp(x - x.max(-1, keepdims=True))
     return shifted / shifted.sum(-1, keepdims=True)
-
-
-def _columns(found: list[Detections]) -> dict[str, Values]:
-    return {
-        "object_count": np.array([len(d.score_n) for d in found], np.int32),
-        "object_score": np.array([d.score_n.max(initial=0.0) for d in found], np.float32),
-        "object_area": np.array([area(d.box_n4).max(initial=0.0) for d in found], np.float32),
-        "object_classes": [[COCO_CLASSES[c] for c in d.class_n] for d in found],
-        "object_scores": [d.score_n.tolist() for d in found],
-        "object_boxes": [d.box_n4.ravel().tolist() for d in found],
-    }

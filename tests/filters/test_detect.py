@@ -1,4 +1,4 @@
-"""NanoDet: its head and suppression against planted boxes and brute force; the real network."""
+"""NanoDet: its head against planted boxes, its classes against captions; the real network."""
 
 import numpy as np
 import pytest
@@ -6,16 +6,19 @@ import pytest
 from filters.extract import Batch
 from filters.extract.detect import (
     BINS,
+    CLASS_NAMES,
     COCO_CLASSES,
     SIDE,
     STRIDES,
+    Detections,
     Objects,
     detections,
     head,
-    intersection_over_union,
-    place_centres,
-    suppress,
+    matched,
+    places,
 )
+from filters.extract.embed import TextTower
+from filters.extract.naming import NO_CLASS, ClassNames
 from pipeline.weights import model_file
 
 PLACES = [(SIDE // s) ** 2 for s in STRIDES]
@@ -39,9 +42,9 @@ def planted_outputs(count, boxes):
 def test_a_planted_box_is_decoded():
     place, stride = 10 * (SIDE // 16) + 12, 16
     outputs = planted_outputs(2, [(1, 16, 1, place, (3, 2, 4, 5))])
-    scores, sides = head(outputs, count=2)
-    assert detections(scores[0], sides[0], threshold=0.5).score_n.size == 0
-    found = detections(scores[1], sides[1], threshold=0.5)
+    scores, bins = head(outputs, count=2)
+    assert detections(scores[0], bins[0], threshold=0.5).score_n.size == 0
+    found = detections(scores[1], bins[1], threshold=0.5)
     x, y = 12 * stride + 7.5, 10 * stride + 7.5
     expected = np.array([x - 48, y - 32, x + 64, y + 80]) / SIDE
     assert found.box_n4[0] == pytest.approx(expected, abs=1e-4)
@@ -49,30 +52,12 @@ def test_a_planted_box_is_decoded():
 
 
 def test_places_cover_the_picture_evenly():
-    centres = place_centres()
-    assert len(centres) == sum(PLACES) == 2100
+    centres, strides = places()
+    assert len(centres) == len(strides) == sum(PLACES) == 2100
+    assert [strides[0], strides[-1]] == [8, 32]
     assert centres[0].tolist() == [3.5, 3.5]
     assert centres[1].tolist() == [11.5, 3.5]  # x runs fastest
     assert centres[: PLACES[0]].mean(0) == pytest.approx([SIDE / 2 - 0.5] * 2)
-
-
-def test_overlap_by_hand():
-    box = np.array([0, 0, 2, 2], np.float32)
-    others = np.array([[1, 1, 3, 3], [0, 0, 2, 2], [5, 5, 6, 6], [1, 1, 1, 1]], np.float32)
-    assert intersection_over_union(box, others) == pytest.approx([1 / 7, 1, 0, 0])
-
-
-def test_suppression_equals_brute_force():
-    rng = np.random.default_rng(0)
-    corner = rng.uniform(0, 0.7, (60, 2))
-    boxes = np.concatenate([corner, corner + rng.uniform(0.1, 0.3, (60, 2))], 1).astype(np.float32)
-    scores, classes = rng.random(60).astype(np.float32), rng.integers(0, 3, 60)
-    kept = suppress(boxes, scores, classes, overlap=0.3)
-    assert (np.diff(scores[kept]) <= 0).all()
-    for i in range(60):
-        better = [k for k in kept if scores[k] > scores[i] and classes[k] == classes[i]]
-        overlaps = [intersection_over_union(boxes[i], boxes[[k]])[0] for k in better]
-        assert (i in kept) == (max(overlaps, default=0) <= 0.3)
 
 
 def test_the_classes_are_coco_s():
@@ -80,14 +65,72 @@ def test_the_classes_are_coco_s():
     assert (COCO_CLASSES[0], COCO_CLASSES[15], COCO_CLASSES[79]) == ("person", "cat", "toothbrush")
 
 
+@pytest.fixture(scope="module")
+def tower():
+    return TextTower(model_file("minilm"), model_file("minilm_tokenizer"), threads=1)
+
+
+def table(texts):
+    """Embed into a plane at the angles of a small dictionary, in degrees."""
+    degrees = {"dog": 0, "hound": 20, "cat": 90, "tom": 100, "teapot": 200}
+    degrees["teapot tom"] = 250
+    angles = np.radians([degrees[t] for t in texts])
+    return 3 * np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+
+
+def test_a_phrase_means_the_class_with_the_nearest_name():
+    meant = ClassNames(table, [["dog"], ["cat", "tom"]], threshold=np.cos(np.radians(30)))
+    assert meant(["hound", "teapot", "tom"]).tolist() == [0, NO_CLASS, 1]
+    assert meant(["hound", "hound"]).tolist() == [0, 0]  # from memory
+    assert meant(["teapot tom"]).tolist() == [1]  # by its last word
+    assert meant([]).shape == (0,)
+    wide = ClassNames(table, [["cat", "tom"], ["dog"]], threshold=-1.0)
+    assert wide(["hound", "teapot"]).tolist() == [1, 0]
+
+
+def test_a_name_beside_others_means_what_it_means_alone(tower):
+    phrases = ["dog", "a rather long phrase about a dog on a boat", "red kite", "car"]
+    assert tower(phrases)[0] == pytest.approx(tower(["dog"])[0], abs=1e-5)
+
+
+def test_phrases_find_their_coco_classes(tower):
+    meant = ClassNames(tower, CLASS_NAMES, threshold=Objects().phrase_threshold)
+    expected = {
+        "dog": "dog", "puppies": "dog", "sofa": "couch", "motorbike": "motorcycle",
+        "old man": "person", "girl": "person", "television": "tv", "mountain": None, "sky": None,
+        "happiness": None, "building": None, "hot dog": "hot dog", "big black puppy": "dog",
+    }  # fmt: skip
+    for phrase, found in zip(expected, meant(list(expected)), strict=True):
+        assert (COCO_CLASSES[found] if found != NO_CLASS else None) == expected[phrase], phrase
+
+
+def test_boxes_stand_for_the_phrases_of_their_own_caption(tower):
+    meant = ClassNames(tower, CLASS_NAMES, threshold=0.55)
+    dog, couch, kite = (COCO_CLASSES.index(name) for name in ("dog", "couch", "kite"))
+    captions = ["a puppy on the sofa under a mountain", "a dog", "ein Hund"]
+    boxes = [
+        Detections(np.zeros((len(c), 4), np.float32), np.ones(len(c), np.float32), np.array(c, int))
+        for c in ([couch, dog, kite], [], [dog])
+    ]
+    found = matched(boxes, Batch([], [(4, 3)] * 3, captions), meant)
+    assert found[0].named_nP.tolist() == [
+        [False, True, False], [True, False, False], [False, False, False],
+    ]  # fmt: skip
+    assert found[0].label_n == ["couch", "dog", "kite"]
+    assert [f.named_nP.shape for f in found] == [(3, 3), (0, 1), (1, 0)]
+
+
 @pytest.mark.network
 def test_the_real_network_gives_the_same_boxes_alone_and_in_a_batch():
-    score = Objects(threshold=0.1).load({"nanodet": model_file("nanodet")}, threads=1)
+    extractor = Objects(threshold=0.1)
+    score = extractor.load({n: model_file(n) for n in extractor.weights}, threads=1)
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 255, (90, 120, 3), np.uint8) for _ in range(3)]
-    batch = Batch(pictures, [(120, 90)] * 3, ["x"] * 3)
+    batch = Batch(pictures, [(120, 90)] * 3, ["a dog", "x", "a toothbrush"])
     together = score(batch)
+    assert any(together["object_count"])
     for i in range(3):
         alone = score(batch.row(i))
         assert alone["object_count"][0] == together["object_count"][i]
         assert alone["object_boxes"][0] == pytest.approx(together["object_boxes"][i], abs=1e-4)
+        assert alone["object_phrases"][0] == together["object_phrases"][i]
