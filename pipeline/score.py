@@ -1,9 +1,9 @@
 """Score every shard once: what is finished is never opened again, what is missing is leased out."""
 
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from filters.extract import Extractor
 from pipeline.cells import CellPlan
 from pipeline.config import Cells
 from pipeline.executors import Executor, Job, Progress
-from pipeline.fingerprint import file_digest, fingerprint
+from pipeline.fingerprint import file_digest, fingerprint, identity_fields
 from pipeline.folder import Folder
 from pipeline.ledger import Ledger, Writes
 from pipeline.scores import Located, Scores, locate
@@ -96,7 +96,7 @@ def _fingerprint(extractor: Extractor, paths: dict[str, Path], cells: Cells) -> 
         settings=extractor,
         version=extractor.version,
         reader=READER_VERSION,
-        files=[file_digest(Path(v)) for v in _strings(extractor) if Path(v).is_file()],
+        files=[file_digest(v) for v in _strings(extractor) if os.path.isfile(v)],  # noqa: PTH113
         weights=[file_digest(paths[name]) for name in extractor.weights],
         cell=[cells.threads, cells.batch, cells.member_bytes, cells.pixels],
     )
@@ -104,6 +104,5 @@ def _fingerprint(extractor: Extractor, paths: dict[str, Path], cells: Cells) -> 
 
 def _strings(extractor: Extractor) -> list[str]:
     """Return settings that may name a file, such as the weights of a CLIP model."""
-    settings: Any = extractor
-    values = [getattr(extractor, f.name) for f in fields(settings)]
+    values = [getattr(extractor, f.name) for f in identity_fields(extractor)]
     return [value for value in values if isinstance(value, str) and value]

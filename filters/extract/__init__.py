@@ -8,12 +8,20 @@ from filters.extract.embed import Embeddings
 from filters.extract.image import ImageStatistics
 from filters.extract.language import Language
 from filters.extract.ocr import TextInImage
+from filters.extract.prompt import Prompt
 
 AnyExtractor = (
-    ImageStatistics | CaptionStatistics | Language | Embeddings | Objects | TextInImage | ClipScore
+    ImageStatistics
+    | CaptionStatistics
+    | Language
+    | Embeddings
+    | Objects
+    | TextInImage
+    | ClipScore
+    | Prompt
 )
 
 __all__ = [
     "AnyExtractor", "Batch", "CaptionStatistics", "ClipScore", "Column", "Embeddings", "Extractor",
-    "ImageStatistics", "Language", "Objects", "Score", "TextInImage",
+    "ImageStatistics", "Language", "Objects", "Prompt", "Score", "TextInImage",
 ]  # fmt: skip
