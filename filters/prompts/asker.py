@@ -59,7 +59,9 @@ class Asker:
             )  # fmt: skip
         return found
 
-    def _ask(self, questions: Sequence[Question]) -> tuple[dict[bytes, Reply], list[UnansweredError]]:
+    def _ask(
+        self, questions: Sequence[Question]
+    ) -> tuple[dict[bytes, Reply], list[UnansweredError]]:
         """Ask the endpoint; return the replies by key, and what went wrong."""
         replies: dict[bytes, Reply] = {}
         problems: list[UnansweredError] = []
