@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -133,49 +133,52 @@ class Prompt(Extractor):
                 f"expected one each for side {self.side}; lower it to {REDUCED_SIDE}"
             )
         return [
-            self.question(
-                values_of(batch.captions[i], batch.sizes[i] if batch.sizes else (0, 0)),
-                uid=batch.uids[i].hex() if batch.uids else "",
-                picture=pictures[i] if self.side else None,
-            )
-            for i in range(len(batch))
+            self._question(batch, i, pictures[i] if self.side else None) for i in range(len(batch))
         ]
 
+    def _question(self, batch: Batch, i: int, picture: NDArray[np.uint8] | None) -> Question:
+        values = values_of(batch.captions[i], batch.sizes[i] if batch.sizes else (0, 0))
+        if picture is None:
+            return self.question(values)
+        url = partial(self.picture_url, picture)
+        sample = batch.uids[i].hex() if batch.uids else digest(url())
+        return self.question(values, sample=sample, picture=url)
+
     def question(
-        self, values: Mapping[str, str], *, uid: str = "", picture: NDArray[np.uint8] | None = None
+        self,
+        values: Mapping[str, str],
+        *,
+        sample: str = "",
+        picture: Callable[[], str] | None = None,
     ) -> Question:
         """Return the question about one pair.
 
         Args:
             values: Of the template's fields.
-            uid: Identifies the picture; without one, its bytes do.
-            picture: uint8 [height, width, 3], or None where the text is all.
+            sample: What the picture is known by: its uid in hex, or a digest. Without a picture
+                the text is all there is to know.
+            picture: Makes the picture's URL when the question is sent.
         """
         text = filled(self.template, values)
-        if picture is None:
-            return self.asking.question(text)
-        make = partial(data_url, picture, side=self.side, encoding=self.encoding)
-        return self.asking.question(text, sample=uid or digest(make()), picture=make)
+        return self.asking.question(text, sample=sample if self.side else "", picture=picture)
+
+    def picture_url(self, picture: NDArray[np.uint8]) -> str:
+        """Return a picture, uint8 [height, width, 3], as it is sent."""
+        return data_url(picture, side=self.side, encoding=self.encoding)
 
     def content_free(self) -> list[Question]:
-        """Return the questions that calibration asks: every field says nothing."""
-        picture = blank(self.side) if self.side else None
-        return _distinct(
-            [
-                self.question(dict.fromkeys(FIELDS, nothing), uid=BLANK_SAMPLE, picture=picture)
-                for nothing in CONTENT_FREE
-            ]
-        )
+        """Return the questions that calibration asks, each once: every field says nothing."""
+        nothing = partial(self.picture_url, blank(self.side)) if self.side else None
+        asked = [
+            self.question(dict.fromkeys(FIELDS, text), sample=BLANK_SAMPLE, picture=nothing)
+            for text in CONTENT_FREE
+        ]
+        return list({question.key: question for question in asked}.values())
 
 
 def digest(text: str) -> str:
     """Identify a picture by its encoded bytes."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _distinct(questions: Sequence[Question]) -> list[Question]:
-    """Return each question once; a template without the caption asks one five times."""
-    return list({question.key: question for question in questions}.values())
 
 
 def _require(name: str, value: object, rule: str, holds: object) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -77,22 +77,21 @@ def parse(document: Any, *, clean: Callable[[str], str] = str) -> Reply:
 
 
 def _top(logprobs: Any, clean: Callable[[str], str]) -> dict[str, float]:
-    """Return the likeliest tokens where the first word begins; of two that read alike, the sum."""
+    """Return the likeliest tokens where the first word begins."""
     positions = logprobs.get("content") if isinstance(logprobs, dict) else None
-    for position in (positions or [])[:TOKENS_READ] if isinstance(positions, list) else []:
-        if not isinstance(position, dict) or not bare(str(position.get("token", ""))):
-            continue
-        top = position.get("top_logprobs")
-        return likeliest(
-            (clean(str(entry.get("token", ""))), entry.get("logprob"))
-            for entry in (top if isinstance(top, list) else [])[:TOP_TOKENS]
-            if isinstance(entry, dict)
-        )
+    for position in positions[:TOKENS_READ] if isinstance(positions, list) else []:
+        if isinstance(position, dict) and bare(str(position.get("token", ""))):
+            top = position.get("top_logprobs")
+            return likeliest(
+                (clean(str(entry.get("token", ""))), entry.get("logprob"))
+                for entry in (top if isinstance(top, list) else [])[:TOP_TOKENS]
+                if isinstance(entry, dict)
+            )
     return {}
 
 
-def likeliest(pairs: Any) -> dict[str, float]:
-    """Return finite log probabilities by token, of (token, log probability) pairs."""
+def likeliest(pairs: Iterable[tuple[str, Any]]) -> dict[str, float]:
+    """Return finite log probabilities by token; of tokens that read alike, of their sum."""
     found: dict[str, float] = {}
     for token, value in pairs:
         if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
