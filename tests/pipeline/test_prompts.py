@@ -1,7 +1,5 @@
 """A prompt in whole passes: beside rules, on a dead endpoint, after a batch through Ray Data."""
 
-import logging
-
 import numpy as np
 import pytest
 
@@ -82,22 +80,8 @@ def test_a_moved_endpoint_is_the_same_stage(pool, tmp_path, model, red):
     assert None not in [row["red"] for row in rows(tmp_path / "out")]
 
 
-@pytest.fixture(scope="module")
-def ray():
-    ray = pytest.importorskip("ray")
-    pytest.importorskip("ray.data.llm")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TEST_KEY", KEY)  # of the workers, too
-        ray.init(
-            num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
-        )
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    yield ray
-    ray.shutdown()
-
-
 @pytest.mark.slow
-def test_a_pass_after_a_batch_asks_nothing(ray, pool, tmp_path, model, red):
+def test_a_pass_after_a_batch_asks_nothing(ray_data, pool, tmp_path, model, red):
     """With pictures, sizes and calibration, through Ray Data; the pass finds every answer."""
     out, prompt = tmp_path / "out", red(side=32, template="{caption}, {width} pixels wide?")
     scores = score(pool, out, CaptionStatistics(), ImageStatistics())
@@ -113,7 +97,7 @@ def test_a_pass_after_a_batch_asks_nothing(ray, pool, tmp_path, model, red):
 
 
 @pytest.mark.slow
-def test_a_question_without_an_answer_costs_no_other(ray, pool, tmp_path, model, red, caplog):
+def test_a_question_without_an_answer_costs_no_other(ray_data, pool, tmp_path, model, red, caplog):
     prompt = red(calibrate=False)
     scores = score(pool, tmp_path / "out", CaptionStatistics())
     faults = {"number 0": Raw(b"{}"), "number 5": Raw(b"no json"), "number 30": Raw(b"", 503)}
