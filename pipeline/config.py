@@ -220,7 +220,10 @@ def _explain(error: ValidationError) -> str:
     for finding in error.errors():
         where = ".".join(str(part) for part in finding["loc"])
         rule = finding["msg"][0].lower() + finding["msg"][1:]
-        lines.append(f"{where}: got {repr(finding['input'])[:80]}, {rule}")
+        # An API key does not belong there, but that is where one would be put.
+        hidden = "endpoint" in finding["loc"] and isinstance(finding["input"], str | dict)
+        shown = "a value that is not shown" if hidden else repr(finding["input"])[:80]
+        lines.append(f"{where}: got {shown}, {rule}")
     return "; ".join(lines)
 
 

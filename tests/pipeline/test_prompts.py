@@ -80,6 +80,12 @@ def test_a_moved_endpoint_is_the_same_stage(pool, tmp_path, model, red):
     assert None not in [row["red"] for row in rows(tmp_path / "out")]
 
 
+def test_a_long_template_is_no_file_name(pool, tmp_path, red):
+    long = red(template="{caption}: " + "is it red? " * 500)
+    score(pool, tmp_path / "out", long)
+    assert len(rows(tmp_path / "out")) == 36
+
+
 @pytest.mark.slow
 def test_a_pass_after_a_batch_asks_nothing(ray_data, pool, tmp_path, model, red):
     """With pictures, sizes and calibration, through Ray Data; the pass finds every answer."""
