@@ -140,7 +140,8 @@ class Prompt(Extractor):
         values = values_of(batch.captions[i], batch.sizes[i] if batch.sizes else (0, 0))
         if picture is None:
             return self.question(values)
-        url = partial(self.picture_url, picture)
+        encoded = ("picture_url", i, self.side, self.encoding, self.exact)
+        url = partial(batch.once, encoded, partial(self.picture_url, picture))
         sample = batch.uids[i].hex() if batch.uids else digest(url())
         return self.question(values, sample=sample, picture=url)
 

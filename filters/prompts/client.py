@@ -6,7 +6,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3.exceptions import (
@@ -15,6 +15,7 @@ from urllib3.exceptions import (
     InvalidHeader,
     NewConnectionError,
     ProtocolError,
+    ProxyError,
     SSLError,
 )
 from urllib3.exceptions import TimeoutError as TimedOutError
@@ -30,6 +31,9 @@ OK = 200
 PASSING = {408, 409, 425, 429}  # and all from 500 on: the same question may be answered later
 REFUSED = {401, 403, 404, 405}  # it is not the question that is refused
 FIRST_FAULT = 500
+AGAIN = (TimedOutError, NewConnectionError, ProtocolError, ProxyError)
+UNREACHABLE = (ConnectTimeoutError, NewConnectionError, ProxyError, SSLError)
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class UnansweredError(RuntimeError):
@@ -183,11 +187,8 @@ class Client:
 
     def _fault_of(self, error: HTTPError) -> _Fault:
         text = self._hide(" ".join(f"{type(error).__name__}: {error}".split()))
-        kinds = (TimedOutError, NewConnectionError, ProtocolError)
-        fault = _Fault(
-            f"got {text}", again=isinstance(error, kinds) and not isinstance(error, SSLError)
-        )
-        fault.unreachable = isinstance(error, ConnectTimeoutError | NewConnectionError | SSLError)
+        fault = _Fault(f"got {text}", again=isinstance(error, AGAIN))
+        fault.unreachable = isinstance(error, UNREACHABLE)
         return fault
 
     def _told(self, what: str) -> str:
@@ -201,9 +202,12 @@ def _pool(url: str, size: int) -> urllib3.PoolManager:
     """Return a pool of connections, through the environment's proxy if it names one."""
     parts = urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy and not urllib.request.proxy_bypass(parts.netloc):
-        return urllib3.ProxyManager(proxy, maxsize=size, block=True)
-    return urllib3.PoolManager(maxsize=size, block=True)
+    if not proxy or parts.hostname in LOOPBACK or urllib.request.proxy_bypass(parts.netloc):
+        return urllib3.PoolManager(maxsize=size, block=True)
+    login = urlsplit(proxy)
+    user = f"{login.username}:{login.password or ''}" if login.username else None
+    headers = urllib3.make_headers(proxy_basic_auth=unquote(user) if user else None)
+    return urllib3.ProxyManager(proxy, maxsize=size, block=True, proxy_headers=headers)
 
 
 def _retry_after_s(value: str | None) -> float:

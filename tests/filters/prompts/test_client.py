@@ -1,5 +1,6 @@
 """A real server that is slow, busy, broken and wrong: what is tried again, and what never shows."""
 
+import base64
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -144,6 +145,23 @@ def test_the_key_is_sent_and_never_shown(model, client, caplog, tmp_path, label)
     shown = [*errors, caplog.text, repr(asks), repr(asks.endpoint), str(found)]
     assert not any(KEY in text for text in shown)
     assert KEY.encode() not in kept
+
+
+def test_through_the_proxy_of_the_environment(model, monkeypatch):
+    """The server stands for a proxy: it is asked for the whole address, and told who asks."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", model.url.replace("http://", "http://me:p%40ss@"))
+    there = Endpoint(url="http://llm.invalid/v1", attempts=1)
+    assert Client(there).ask(BODY, deadline=FAR).text == "Yes"
+    assert model.paths == ["http://llm.invalid/v1/chat/completions"]
+    login = model.headers[0]["proxy-authorization"].removeprefix("Basic ")
+    assert base64.b64decode(login) == b"me:p@ss"
+    assert Client(Endpoint(url=model.url)).ask(BODY, deadline=FAR).text == "Yes"
+    assert model.paths[1] == "/v1/chat/completions"
+    monkeypatch.setenv("no_proxy", "127.0.0.9")
+    with pytest.raises(UnansweredError, match="NewConnectionError"):
+        Client(Endpoint(url="http://127.0.0.9:9", attempts=1)).ask(BODY, deadline=FAR)
 
 
 @pytest.mark.parametrize("value", ["", "  ", "line\nbreak", "käse"])
