@@ -41,7 +41,8 @@ def written(text):
 
 
 def test_every_extractor_writes_the_columns_it_declares():
-    names = [c.name for e in AnyExtractor.__args__ for c in e.columns]
+    fixed = [e.columns for e in AnyExtractor.__args__ if isinstance(e.columns, tuple)]
+    names = [column.name for columns in fixed for column in columns]  # others follow settings
     assert len(names) == len(set(names))
     for extractor in (ImageStatistics(), CaptionStatistics(), Language(), TextInImage()):
         columns = load(extractor)(batch([picture(), picture("square")]))
