@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from filters.concepts import Consensus
 from filters.plugins import AnyDerive, AnyExtractor, AnyRule
+from pipeline.schema import BASE_SCHEMA
 
 STRICT = ConfigDict(extra="forbid", strict=True)  # nested dataclasses inherit it
 T = TypeVar("T")
@@ -133,16 +134,20 @@ class Curation:
     concepts: Concepts = field(default_factory=Concepts)
 
     def __post_init__(self) -> None:
-        """Refuse rules and extractors that would overwrite each other's columns."""
-        _require_distinct("rules", [rule.name for rule in self.rules])
-        _require_distinct("extract", [extractor.kind for extractor in self.extract])
+        """Refuse rules of one name, and extractors that would overwrite a column."""
+        _require_distinct("rules", [rule.name for rule in self.rules], "name")
+        written = [column.name for extractor in self.extract for column in extractor.columns]
+        _require_distinct("extract", written, "column", taken=BASE_SCHEMA.names)
 
 
-def _require_distinct(section: str, names: Sequence[str]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
+def _require_distinct(
+    section: str, names: Sequence[str], what: str, *, taken: Sequence[str] = ()
+) -> None:
+    held = [*taken, *names]
+    repeated = sorted({name for name in held if held.count(name) > 1})
     if not names or repeated:
         raise ValueError(
-            f"{section}: got {repeated or 'none'}, expected at least one and each name once"
+            f"{section}: got {repeated or 'none'}, expected at least one and each {what} once"
         )
 
 
@@ -215,7 +220,10 @@ def _explain(error: ValidationError) -> str:
     for finding in error.errors():
         where = ".".join(str(part) for part in finding["loc"])
         rule = finding["msg"][0].lower() + finding["msg"][1:]
-        lines.append(f"{where}: got {repr(finding['input'])[:80]}, {rule}")
+        # An API key does not belong there, but that is where one would be put.
+        hidden = "endpoint" in finding["loc"] and isinstance(finding["input"], str | dict)
+        shown = "a value that is not shown" if hidden else repr(finding["input"])[:80]
+        lines.append(f"{where}: got {shown}, {rule}")
     return "; ".join(lines)
 
 

@@ -7,8 +7,8 @@ added up first.
 import hashlib
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from filters.derive import Columns, Counts, Derive, merge
 from pipeline.executors import Executor
-from pipeline.fingerprint import file_digest, fingerprint
+from pipeline.fingerprint import file_digest, fingerprint, named_models
 from pipeline.folder import Folder
 from pipeline.ledger import Ledger, Record, Writer
 from pipeline.publish import Stage, publish
 from pipeline.scores import Scores, locate
 from pipeline.shards import Shard
-from pipeline.staging import is_file
 from pipeline.tables import embedding
 
 AT_ONCE = 16  # shards of one task, which loads its model once
@@ -47,7 +46,7 @@ def derive(
     """
     reads = tuple(dict.fromkeys(("caption", *what.reads)))
     paths = {name: weights(name) for name in what.weights}
-    files = [file_digest(place) for place in _files(what)]
+    files = [file_digest(place) for place in named_models(what)]
     counts_pool = type(what).count is not Derive.count
     writer = fingerprint(
         what.kind, settings=what, version=what.version,
@@ -132,12 +131,3 @@ def _values(table: pa.Table, name: str) -> NDArray[Any] | list[Any]:
     if pa.types.is_integer(field.type) or pa.types.is_floating(field.type):
         return column.cast(pa.float32()).fill_null(np.nan).to_numpy()
     return column.to_pylist()
-
-
-def _files(what: Derive) -> Iterator[str]:
-    """Yield settings that name a file, such as the weights of a head."""
-    settings: Any = what
-    for field in fields(settings):
-        value = getattr(what, field.name)
-        if isinstance(value, str) and value and (is_file(value) or Path(value).is_dir()):
-            yield value

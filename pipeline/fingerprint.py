@@ -3,7 +3,9 @@
 import dataclasses
 import hashlib
 import json
+import os
 import posixpath
+from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ def fingerprint(stage: str, **parts: Any) -> str:
 
     Args:
         stage: Name of the stage.
-        parts: Settings, versions, digests: dataclasses, mappings, sequences and plain values.
+        parts: Settings, versions, digests: dataclasses, mappings, sequences and plain values. A
+            field of a dataclass with the metadata `{"identity": False}` is left out: it says how
+            or where something is done, not what.
 
     Returns:
         12 hex digits.
@@ -46,9 +50,25 @@ def file_digest(place: str | Path) -> str:
     return digest.hexdigest()
 
 
+def named_models(settings: Any) -> list[str]:
+    """Return the files that a dataclass's settings name, and the folders that hold a model.
+
+    A folder counts by its `*config.json`: a setting may be a word that happens to name another.
+    """
+    values = [getattr(settings, f.name) for f in identity_fields(settings)]
+    places = [value.removeprefix("local-dir:") for value in values if isinstance(value, str)]
+    # Not by Path: it raises where a setting is a long text.
+    return [p for p in places if os.path.isfile(p) or glob(f"{escape(p)}/*config.json")]  # noqa: PTH113, PTH207
+
+
+def identity_fields(value: Any) -> list[dataclasses.Field[Any]]:
+    """Return the fields of a dataclass that are part of what it is known by."""
+    return [f for f in dataclasses.fields(value) if f.metadata.get("identity", True)]
+
+
 def _canonical(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        fields = {f.name: getattr(value, f.name) for f in identity_fields(value)}
         return [type(value).__name__, _canonical(fields)]
     if isinstance(value, dict):
         return {str(k): _canonical(v) for k, v in value.items()}

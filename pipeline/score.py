@@ -1,11 +1,8 @@
 """Score every shard once: what is finished is never opened again, what is missing is leased out."""
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from glob import escape, glob
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,12 +10,11 @@ from filters.extract import Extractor
 from pipeline.cells import CellPlan
 from pipeline.config import Cells
 from pipeline.executors import Executor, Job, Progress
-from pipeline.fingerprint import file_digest, fingerprint
+from pipeline.fingerprint import file_digest, fingerprint, named_models
 from pipeline.folder import Folder
 from pipeline.ledger import Ledger, Writes
 from pipeline.scores import Located, Scores, locate
 from pipeline.shards import Shard
-from pipeline.weights import LOCAL_DIR
 
 READER_VERSION = 3  # raised when shards or pictures are read in another way
 
@@ -99,16 +95,7 @@ def _fingerprint(extractor: Extractor, paths: dict[str, Path], cells: Cells) -> 
         settings=extractor,
         version=extractor.version,
         reader=READER_VERSION,
-        files=[file_digest(place) for place in _models(extractor)],
+        files=[file_digest(place) for place in named_models(extractor)],
         weights=[file_digest(paths[name]) for name in extractor.weights],
         cell=[cells.threads, cells.batch, cells.member_bytes, cells.pixels],
     )
-
-
-def _models(extractor: Extractor) -> list[str]:
-    """Return the files that settings name, and the folders, if they hold a model's config."""
-    settings: Any = extractor
-    values = [getattr(extractor, f.name) for f in fields(settings)]
-    places = [value.removeprefix(LOCAL_DIR) for value in values if isinstance(value, str)]
-    # Not by Path: it raises where a setting is a long text.
-    return [p for p in places if os.path.isfile(p) or glob(f"{escape(p)}/*config.json")]  # noqa: PTH113, PTH207

@@ -181,12 +181,14 @@ class Evaluate:
         batch_size: Pictures encoded at a time.
         templates: Prompts for a class; `{c}` is its name.
         ignore_classes: Values of the field that are no class, such as "unsorted".
+        calibrate: Divide the classes' probabilities by those on a blank picture.
     """
 
     tasks: tuple[str, ...] = ("zeroshot:category", "retrieval")
     batch_size: int = 256
     templates: tuple[str, ...] = CLIP_ART
     ignore_classes: tuple[str, ...] = ()
+    calibrate: bool = False
 
 
 def _require(name: str, value: float, rule: str, holds: bool) -> None:

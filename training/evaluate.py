@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from filters.open_clip_models import tokenizer
+from filters.prompts.calibration import BLANK
 from pipeline.decode import DecodeError, decode_rgb
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs
@@ -37,12 +38,14 @@ class HeldOut:
         image_ND: Their unit-norm image embeddings, float32.
         embed: Texts to unit-norm embeddings, by the same model.
         skipped: How many pictures could not be decoded.
+        blank_D: Unit-norm embedding of a blank picture.
     """
 
     pairs: Pairs
     image_ND: Tensor
     embed: Callable[[Sequence[str]], Tensor]
     skipped: int
+    blank_D: Tensor
 
 
 def evaluate(
@@ -53,6 +56,7 @@ def evaluate(
     batch_size: int = DEFAULTS.batch_size,
     templates: Sequence[str] = DEFAULTS.templates,
     ignore_classes: Sequence[str] = DEFAULTS.ignore_classes,
+    calibrate: bool = DEFAULTS.calibrate,
 ) -> list[dict[str, Any]]:
     """Run tasks on a checkpoint; every picture is encoded once, in float32 on the CPU.
 
@@ -63,6 +67,7 @@ def evaluate(
         batch_size: Pictures encoded at a time.
         templates: Prompts of a class, `{c}` for its name.
         ignore_classes: Values of the field that are no class; their pictures are left out.
+        calibrate: Divide the classes' probabilities by those on a blank picture.
 
     Returns:
         One `{"key", "dataset", "metrics"}` a task; the metrics, in [0, 1], have a `main_metric`.
@@ -70,7 +75,10 @@ def evaluate(
     Raises:
         ValueError: No such task, no such field, no checkpoint, or no picture to judge by.
     """
-    runs = [_task(name, heldout, templates, ignore_classes) for name in tasks]
+    zero_shot = functools.partial(
+        _zero_shot, templates=templates, ignore=ignore_classes, calibrate=calibrate
+    )
+    runs = [_task(name, heldout, zero_shot) for name in tasks]
     seen = _encode(checkpoint, heldout, batch_size)
     return [
         {"key": name, "dataset": title, "metrics": {**run(seen), "skipped": seen.skipped}}
@@ -79,15 +87,14 @@ def evaluate(
 
 
 def _task(
-    name: str, heldout: Pairs, templates: Sequence[str], ignore: Sequence[str]
+    name: str, heldout: Pairs, zero_shot: Callable[..., dict[str, float]]
 ) -> tuple[str, Callable[[HeldOut], dict[str, float]]]:
     """Return display name and work of a task, refusing what cannot be run before any encoding."""
     kind, _, field = name.partition(":")
     if kind == "retrieval" and not field:
         return "Held-out retrieval", _retrieval
     if kind == "zeroshot" and field in heldout.fields:
-        run = functools.partial(_zero_shot, field=field, templates=templates, ignore=ignore)
-        return f"Held-out {field}", run
+        return f"Held-out {field}", functools.partial(zero_shot, field=field)
     fields = ", ".join(f"'zeroshot:{field}'" for field in heldout.fields)
     raise ValueError(
         f"tasks: got {name!r}, expected 'retrieval' or one of [{fields}]; "
@@ -101,7 +108,7 @@ def _retrieval(seen: HeldOut) -> dict[str, float]:
 
 
 def _zero_shot(
-    seen: HeldOut, *, field: str, templates: Sequence[str], ignore: Sequence[str]
+    seen: HeldOut, *, field: str, templates: Sequence[str], ignore: Sequence[str], calibrate: bool
 ) -> dict[str, float]:
     values = seen.pairs.fields[field]
     labels = sorted({value for value in values if value and value not in ignore})
@@ -113,7 +120,8 @@ def _zero_shot(
     kept = [i for i, value in enumerate(values) if value in set(labels)]
     label_N = torch.tensor([labels.index(values[i]) for i in kept])
     class_CD = classifier(seen.embed, labels, templates)
-    return zero_shot_metrics(seen.image_ND[kept], class_CD, label_N)
+    blank_D = seen.blank_D if calibrate else None
+    return zero_shot_metrics(seen.image_ND[kept], class_CD, label_N, blank_D=blank_D)
 
 
 @torch.inference_mode()
@@ -138,7 +146,9 @@ def _encode(checkpoint: Folder, heldout: Pairs, batch_size: int) -> HeldOut:
             "some; check the held-out shards"
         )
     embed = functools.partial(embed_texts, model, tokenizer(model_cfg))
-    return HeldOut(heldout.take(rows), torch.cat(features), embed, len(heldout) - len(rows))
+    blank_D = image(np.full((1, image.size, image.size, 3), BLANK, np.uint8))[0]
+    skipped = len(heldout) - len(rows)
+    return HeldOut(heldout.take(rows), torch.cat(features), embed, skipped, blank_D)
 
 
 def _decode(pairs: Pairs, size: int, i: int) -> Picture | None:

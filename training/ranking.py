@@ -26,7 +26,11 @@ def ranks(
 
 
 def _ranks(query_QD: Tensor, label_Q: Tensor, candidate_CD: Tensor, label_C: Tensor) -> Tensor:
-    score_QC = query_QD @ candidate_CD.T
+    return ranks_by_score(query_QD @ candidate_CD.T, label_Q, label_C)
+
+
+def ranks_by_score(score_QC: Tensor, label_Q: Tensor, label_C: Tensor) -> Tensor:
+    """Do as `ranks` does, of scores that are there already, [Q, C]."""
     right_QC = label_Q[:, None] == label_C[None, :]
     best_Q1 = score_QC.masked_fill(~right_QC, -torch.inf).amax(dim=1, keepdim=True)
     return ((score_QC >= best_Q1) & ~right_QC).sum(dim=1)

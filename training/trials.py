@@ -77,7 +77,7 @@ def _judge(cfg: Evaluate, checkpoint: Folder, heldout: Pairs, out: Folder) -> Re
     if not folder.exists(RESULTS):
         records = evaluate(
             checkpoint, heldout, tasks=cfg.tasks, batch_size=cfg.batch_size,
-            templates=cfg.templates, ignore_classes=cfg.ignore_classes,
+            templates=cfg.templates, ignore_classes=cfg.ignore_classes, calibrate=cfg.calibrate,
         )  # fmt: skip
         write_results(folder.path(RESULTS), records)
     records = [json.loads(line) for line in folder.read(RESULTS).splitlines()]

@@ -9,6 +9,7 @@ from filters.extract.grounding import Grounding
 from filters.extract.image import ImageStatistics
 from filters.extract.language import Language
 from filters.extract.ocr import TextInImage
+from filters.extract.prompt import Prompt
 from filters.extract.quality import Quality
 from filters.extract.safety import Faces, Nsfw
 from filters.extract.stages import Stages
@@ -26,10 +27,11 @@ AnyExtractor = (
     | Nsfw
     | Faces
     | ClipScore
+    | Prompt
 )
 
 __all__ = [
     "AnyExtractor", "Batch", "CaptionStatistics", "ClipScore", "Column", "Embeddings", "Extractor",
-    "Faces", "Grounding", "ImageStatistics", "Language", "Nsfw", "Objects", "Quality", "Score",
-    "Stages", "TextInImage",
+    "Faces", "Grounding", "ImageStatistics", "Language", "Nsfw", "Objects", "Prompt", "Quality",
+    "Score", "Stages", "TextInImage",
 ]  # fmt: skip

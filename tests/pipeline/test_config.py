@@ -59,3 +59,73 @@ def test_overrides_come_before_validation_and_know_types(tmp_path):
 def test_a_refusal_names_path_value_and_rule(tmp_path, text, override, message):
     with pytest.raises(ValueError, match=message):
         load(tmp_path, text, *override)
+
+
+PROMPT = """
+[[extract]]
+kind = "prompt"
+name = "{name}"
+template = "Does this caption describe a picture: {{caption}}? Answer yes or no."
+answers = {{ yes = "keep", no = "drop" }}
+model = "tiny"
+[extract.endpoint]
+url = "http://localhost:8000/v1"
+"""
+CURATION = """
+[data]
+shards = ["pool"]
+{extract}
+[[extract]]
+kind = "caption"
+[[rules]]
+kind = "condition"
+name = "prompted"
+columns = ["relevant"]
+keep = "relevant = 1"
+"""
+
+
+def curation(tmp_path, *names, tail="", overrides=()):
+    extract = "".join(PROMPT.format(name=name) for name in names) + tail
+    (tmp_path / "c.toml").write_text(CURATION.format(extract=extract))
+    return load_config(tmp_path / "c.toml", Run, overrides=overrides)
+
+
+def test_extractors_of_one_kind_stand_side_by_side(tmp_path):
+    overrides = ("extract.relevant.endpoint.concurrency=4", "extract.advert.side=64")
+    cfg = curation(tmp_path, "relevant", "advert", overrides=overrides)
+    assert [e.name for e in cfg.extract[:2]] == ["relevant", "advert"]
+    assert (cfg.extract[0].endpoint.concurrency, cfg.extract[1].side) == (4, 64)
+    (tmp_path / "again.toml").write_text(dump_config(cfg))
+    assert load_config(tmp_path / "again.toml", Run) == cfg
+
+
+@pytest.mark.parametrize(
+    ("names", "tail", "message"),
+    [
+        (["relevant", "relevant"], "", "extract: got .'relevant', 'relevant_answer', .* each col"),
+        (["relevant", "relevant_score"], "", "got .'relevant_score'., expected at least one and"),
+        (["caption"], "", "extract: got .'caption'., expected"),  # of every score table
+        (["caption_words"], "", "extract: got .'caption_words'., expected"),
+        (["relevant"], '\n[[extract]]\nkind = "caption"', "caption_chars"),
+    ],
+)
+def test_no_column_is_written_twice(tmp_path, names, tail, message):
+    with pytest.raises(ValueError, match=message):
+        curation(tmp_path, *names, tail=tail)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ('template="Is it {titel}?"', r"the field \{titel\}, expected \{caption\}"),
+        ('answers.yes="kepe"', "'keep', 'drop' or 'abstain'"),
+        ('endpoint.api_key="sk-secret"', "not shown, unexpected keyword"),
+        ('endpoint.key_env="sk-secret"', "expected the name of an environment variable"),
+        ('endpoint.url="http://me:sk-secret@host"', "got one with credentials"),
+    ],
+)
+def test_a_prompt_is_refused_before_anything_is_asked(tmp_path, override, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        curation(tmp_path, "relevant", overrides=[f"extract.relevant.{override}"])
+    assert "sk-secret" not in str(caught.value)

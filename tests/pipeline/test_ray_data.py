@@ -1,6 +1,5 @@
 """What the cells write is the truth: the same pairs through Ray Data must give the same columns."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -109,15 +108,6 @@ def batch_of(members, *, image="jpg", caption="txt"):
         out[name] = np.empty(len(values), object)
         out[name][:] = values
     return out
-
-
-@pytest.fixture(scope="module")
-def ray_data():
-    ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    yield ray.data
-    ray.shutdown()
 
 
 def through_ray(ray_data, members, extractors, *, blocks=1, batch_format="numpy"):

@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -53,6 +53,20 @@ def test_a_fingerprint_changes_with_everything_that_it_is_made_of():
     assert len({base, *others}) == 5
     with pytest.raises(TypeError, match="got set, expected a dataclass"):
         fingerprint("a", n={1})
+
+
+@dataclass(frozen=True)
+class Where:
+    """Settings beside what the output depends on."""
+
+    size: int = 1
+    address: str = field(default="", metadata={"identity": False})
+
+
+def test_a_fingerprint_leaves_out_what_says_how_or_where():
+    base = fingerprint("a", settings=Where())
+    assert base == fingerprint("a", settings=Where(address="http://elsewhere"))
+    assert base != fingerprint("a", settings=Where(2))
 
 
 def test_a_folder_s_digest_covers_names_and_bytes(tmp_path):

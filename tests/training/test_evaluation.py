@@ -13,7 +13,7 @@ from training.loop import train
 from training.prompts import class_name, prompts_for
 from training.ranking import ranks, share_within
 from training.retrieval import retrieval_metrics
-from training.zeroshot import classifier, zero_shot_metrics
+from training.zeroshot import calibrated, classifier, probabilities, zero_shot_metrics
 
 
 def test_ranks_by_hand():
@@ -52,6 +52,35 @@ def test_ranks_equal_a_sort(seed, classes, count):
     assert metrics["acc5"] == pytest.approx(five.double().mean().item())
     recalls = [first[label_N == c].double().mean() for c in label_N.unique()]
     assert metrics["mean_per_class_recall"] == pytest.approx(torch.stack(recalls).mean().item())
+
+
+def unit(generator, *shape):
+    return F.normalize(torch.randn(*shape, generator=generator), dim=-1)
+
+
+def test_a_blank_picture_is_every_class_alike_exactly():
+    """Among others, in any place, and for any number of classes: 1 / C to the last bit."""
+    generator = torch.Generator().manual_seed(0)
+    for classes in (2, 3, 7, 1000):
+        class_CD, blank_D = unit(generator, classes, 48), unit(generator, 48)
+        image_ND = torch.cat([unit(generator, 5, 48), blank_D[None], unit(generator, 3, 48)])
+        p_NC = calibrated(image_ND, class_CD, blank_D)
+        assert (p_NC[5] == 1 / classes).all()
+        assert (p_NC[4] != 1 / classes).any()
+        assert p_NC.sum(axis=1) == pytest.approx(1)
+
+
+def test_calibrated_classes_by_hand():
+    """Cosines 0.01 and 0 are p = e/(1 + e); the blank's 0.02 and 0 turn it: 1/(1 + e)."""
+    class_CD = torch.eye(3)[:2]
+    image_ND = torch.tensor([[0.01, 0.0, (1 - 0.01**2) ** 0.5]])
+    blank_D = torch.tensor([0.02, 0.0, (1 - 0.02**2) ** 0.5])
+    e = 2.718281828459045
+    assert probabilities(image_ND, class_CD)[0, 0] == pytest.approx(e / (1 + e))
+    assert calibrated(image_ND, class_CD, blank_D)[0, 0] == pytest.approx(1 / (1 + e), rel=1e-5)
+    label_N = torch.tensor([1])
+    assert zero_shot_metrics(image_ND, class_CD, label_N)["acc1"] == 0
+    assert zero_shot_metrics(image_ND, class_CD, label_N, blank_D=blank_D)["acc1"] == 1
 
 
 def test_pairs_with_the_same_caption_are_each_others_positives():
@@ -123,6 +152,19 @@ def test_ignored_classes_are_no_choice_and_no_question(toy_pairs, checkpoint):
             batch_size=16,
             ignore_classes=("bar", "circle", "square"),
         )
+
+
+def test_calibration_is_off_until_it_is_asked_for(toy_pairs, checkpoint):
+    heldout = toy_pairs(30, seed=4)
+    task = ("zeroshot:shape",)
+    plain, same, calibrated_ = (
+        evaluate(checkpoint, heldout, tasks=task, batch_size=16, **more)[0]["metrics"]
+        for more in ({}, {"calibrate": False}, {"calibrate": True})
+    )
+    assert plain == same
+    assert calibrated_["pictures"] == 30
+    # A model that has learnt nothing names one class for all; a blank picture tells which.
+    assert calibrated_ != plain
 
 
 @pytest.mark.parametrize("task", ["zeroshot:weight", "zeroshot", "retrieval:shape", "captioning"])
