@@ -26,15 +26,13 @@ class Copies(Derive):
     @property
     def columns(self) -> tuple[Column, ...]:
         """The one column."""
-        return (
-            Column(
-                "caption_copies", "int32", "row", "[1, inf)", "rows of the pool with this caption"
-            ),
-        )
+        meaning = "rows of the pool with this caption"
+        return (Column("caption_copies", "int32", "row", "[1, inf)", meaning),)
 
     def count(self, columns: Columns) -> Counts:
         """Count the hashes."""
-        return Counts.of(np.asarray(columns["caption_hash"], np.uint64))
+        hash_N = np.asarray(columns["caption_hash"], np.uint64)
+        return Counts.of(hash_N[hash_N != 0])  # 0 is a null
 
     def load(self, weights: Mapping[str, Path], counts: Counts | None) -> Map:
         """Return the function that looks the counts up."""
@@ -43,6 +41,6 @@ class Copies(Derive):
 
         def look_up(columns: Columns) -> dict[str, Values]:
             copies_N = counts[np.asarray(columns["caption_hash"], np.uint64)]
-            return {"caption_copies": np.minimum(copies_N, np.iinfo(np.int32).max).astype(np.int32)}
+            return {"caption_copies": [copies or None for copies in copies_N.tolist()]}
 
         return look_up

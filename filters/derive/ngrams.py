@@ -7,8 +7,8 @@ less (a hierarchical Dirichlet prior, MacKay and Peto 1995):
     P_1(w) = (c(w) + V * 1 / (V + 1)) / (N + V)
 
 N tokens, V different words, and one more that stands for all words never seen: the share
-V / (N + V) of new words is Witten and Bell's. Every P_n sums to 1 over the V + 1. For n > 1
-Witten-Bell and Kneser-Ney need the number of different followers, which counts of hashes do not give.
+V / (N + V) of new words is Witten and Bell's. Every P_n sums to 1 over the V + 1. Witten-Bell and
+Kneser-Ney for n > 1 need numbers of different followers, which counts of hashes do not give.
 
 A caption may not foresee itself: its own counts are subtracted, of N, V and every c.
 
