@@ -36,6 +36,7 @@ def model_file(name: str) -> Path:
         "minilm_tokenizer": minilm_tokenizer,
         "nanodet": nanodet_onnx,
         "rapidocr_detector": rapidocr_detector,
+        "rapidocr_recogniser": rapidocr_recogniser,
     }
     if name not in models:
         raise ValueError(f"model: got {name!r}, expected one of {', '.join(models)}")
@@ -114,6 +115,13 @@ def rapidocr_detector() -> Path:
     """Return PP-OCRv6's small text detector as ONNX (Apache-2.0)."""
     return _packaged(
         package="rapidocr", distribution="rapidocr", inside="models/PP-OCRv6_det_small.onnx"
+    )
+
+
+def rapidocr_recogniser() -> Path:
+    """Return PP-OCRv6's small recogniser as ONNX, its alphabet in the metadata (Apache-2.0)."""
+    return _packaged(
+        package="rapidocr", distribution="rapidocr", inside="models/PP-OCRv6_rec_small.onnx"
     )
 
 

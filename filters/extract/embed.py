@@ -48,14 +48,12 @@ class Embeddings(Extractor):
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load both towers."""
-        image_tower = onnx_session(weights["efficientnet_lite0"], threads=threads)
+        image_tower = ImageTower(weights["efficientnet_lite0"], threads=threads)
         text_tower = TextTower(weights["minilm"], weights["minilm_tokenizer"], threads=threads)
 
         def score(batch: Batch) -> dict[str, Values]:
-            pixels = np.stack([pixels_of(p) for p in batch.pictures])
-            (image_BD,) = image_tower.run(None, {"pixels": pixels})
             return {
-                "image_embedding": unit_norm(image_BD),
+                "image_embedding": image_tower.of(batch),
                 "text_embedding": unit_norm(text_tower(batch.captions)),
             }
 
@@ -64,7 +62,36 @@ class Embeddings(Extractor):
 
 def pixels_of(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return what EfficientNet-Lite takes of a picture, float32 [3, 224, 224] in [-1, 1]."""
-    return normalised(letterbox(picture, IMAGE_SIDE), [127.0] * 3, [128.0] * 3)
+    return pixels_of_square(letterbox(picture, IMAGE_SIDE))
+
+
+def pixels_of_square(square: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the same of a picture that is letterboxed already."""
+    return normalised(square, [127.0] * 3, [128.0] * 3)
+
+
+def squares_of(batch: Batch) -> list[NDArray[np.uint8]]:
+    """Return the pictures letterboxed, uint8 [224, 224, 3] each, made once per batch."""
+    key = ("letterbox", IMAGE_SIDE)
+    return batch.once(key, lambda: [letterbox(p, IMAGE_SIDE) for p in batch.pictures])
+
+
+class ImageTower:
+    """EfficientNet-Lite0; B letterboxed pictures -> unit-norm float16 [B, 1280]."""
+
+    def __init__(self, model: Path, *, threads: int) -> None:
+        """Load the graph."""
+        self._session = onnx_session(model, threads=threads)
+
+    def __call__(self, squares: Sequence[NDArray[np.uint8]]) -> NDArray[np.float16]:
+        """Embed pictures, uint8 [224, 224, 3] each, in one run."""
+        pixels = np.stack([pixels_of_square(square) for square in squares])
+        (image_BD,) = self._session.run(None, {"pixels": pixels})
+        return unit_norm(image_BD)
+
+    def of(self, batch: Batch) -> NDArray[np.float16]:
+        """Embed the pictures of a batch as they are, once per batch."""
+        return batch.once(("efficientnet_lite0",), lambda: self(squares_of(batch)))
 
 
 class TextTower:
