@@ -5,9 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 LEAST_LETTERS = 3  # of a caption word that is looked for
-# From this length on a word with one wrong letter is still that word. Of words of 8 letters and
-# more one in 1,600 is a letter off a word of an unrelated caption, of shorter ones one in 80.
-TOLERANT_LETTERS = 8
+TOLERANT_LETTERS = 8  # of a stamp that is still itself with one wrong; "sample" would be "simple"
 # Stamps by name, squeezed: "getty images" is read with and without the space.
 STAMPS = (
     "shutterstock", "gettyimages", "istock", "istockphoto", "dreamstime", "alamy", "123rf",
@@ -38,6 +36,9 @@ def folded(text: str) -> str:
 def overlap(caption: str, lines: Iterable[str]) -> float | None:
     """Share of a caption's words of 3 letters and more that are read in the picture, in [0, 1].
 
+    Words must be equal. Of 2,672 words printed 9 to 16 pixels high 13 were read with one letter
+    wrong, 12 of them words of up to 7 letters, where one letter makes another word.
+
     Args:
         caption: Of the pair; a word counts once.
         lines: As read.
@@ -49,7 +50,7 @@ def overlap(caption: str, lines: Iterable[str]) -> float | None:
     if not wanted:
         return None
     read = {word for line in lines for word in words_of(line)}
-    return sum(word in read or any(_same(word, r) for r in read) for word in wanted) / len(wanted)
+    return len(wanted & read) / len(wanted)
 
 
 def watermark_share(lines: Iterable[str]) -> float:
@@ -68,10 +69,6 @@ def one_off(a: str, b: str) -> bool:
     return len(b) == len(a) + 1 and a[same:] == b[same + 1 :]
 
 
-def _same(wanted: str, read: str) -> bool:
-    return len(wanted) >= TOLERANT_LETTERS and one_off(wanted, read)
-
-
 def _marks(line: str) -> list[bool]:
     """Tell for each word of a line whether it belongs to a watermark."""
     text = folded(line)
@@ -81,9 +78,9 @@ def _marks(line: str) -> list[bool]:
     marks = [word.start() >= start for word in found]
     names = [word.group().translate(LOOK_ALIKE) for word in found]
     for first in range(len(names)):
-        for last in range(first + 1, min(first + LONGEST_STAMP, len(names)) + 1):
-            if _is_stamp("".join(names[first:last])):
-                marks[first:last] = [True] * (last - first)
+        for count in range(1, min(LONGEST_STAMP, len(names) - first) + 1):
+            if _is_stamp("".join(names[first : first + count])):
+                marks[first : first + count] = [True] * count
     return marks
 
 
