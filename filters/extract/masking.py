@@ -29,23 +29,17 @@ def masked(picture: NDArray[np.uint8], region_n42: NDArray[np.float32]) -> NDArr
         return picture
     size = (picture.shape[1], picture.shape[0])
     free = ~covered(region_n42, size)
-    elsewhere = picture[free].mean(0) if free.any() else None
     filled = picture.copy()
     for quad_42 in region_n42 * np.array(size, np.float32):
         margin = max(SURROUND_PIXELS, SURROUND_SHARE * shorter_side(quad_42))
         window = window_of(quad_42, size, margin=margin)
         depth_hw = depth(quad_42, *centres(window))
         inside = depth_hw >= 0
-        around = picture[window][(depth_hw >= -margin) & free[window]]
-        if len(around):
-            colour = around.mean(0)
-        elif elsewhere is not None:
-            colour = elsewhere
-        elif inside.any():
-            colour = picture[window][inside].mean(0)
-        else:
-            continue
-        filled[window][inside] = np.rint(colour).astype(np.uint8)
+        if inside.any():
+            around = picture[window][(depth_hw >= -margin) & free[window]]
+            choices = (around, picture[free], picture[window][inside])
+            colour = next(pixels for pixels in choices if len(pixels)).mean(0)
+            filled[window][inside] = np.rint(colour).astype(np.uint8)
     return filled
 
 
