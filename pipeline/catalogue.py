@@ -134,9 +134,9 @@ def example(cls: type[Any]) -> Any:
 def _extractor(cls: type[Extractor]) -> Writer:
     one = example(cls) or cls
     fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[bad-argument-type]
-    cost = COSTS[2] if cls.pixels else COSTS[1]
-    if _of(one, "weights"):
-        cost = COSTS[3]
+    cost = COSTS[1]  # word lists and n-grams; what is worth a GPU is below
+    if cls.pixels:
+        cost = COSTS[3] if _of(one, "weights") else COSTS[2]
     if cls.accelerator:
         cost = COSTS[4]
     if "endpoint" in fields:

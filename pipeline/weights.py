@@ -40,6 +40,7 @@ def model_file(name: str) -> Path:
         "nanodet": nanodet_onnx,
         "open_nsfw": open_nsfw,
         "rapidocr_detector": rapidocr_detector,
+        "rapidocr_recogniser": rapidocr_recogniser,
     }
     if name.endswith(FITTED):
         return fetched_model(name).absolute()  # who loads it may stand elsewhere
@@ -125,6 +126,13 @@ def rapidocr_detector() -> Path:
     """Return PP-OCRv6's small text detector as ONNX (Apache-2.0)."""
     return _packaged(
         package="rapidocr", distribution="rapidocr", inside="models/PP-OCRv6_det_small.onnx"
+    )
+
+
+def rapidocr_recogniser() -> Path:
+    """Return PP-OCRv6's small recogniser as ONNX, its alphabet in the metadata (Apache-2.0)."""
+    return _packaged(
+        package="rapidocr", distribution="rapidocr", inside="models/PP-OCRv6_rec_small.onnx"
     )
 
 

@@ -3,6 +3,7 @@
 from filters.extract.base import Batch, Column, Extractor, Score
 from filters.extract.caption import CaptionStatistics
 from filters.extract.clip import ClipScore
+from filters.extract.clip_views import ClipViews
 from filters.extract.detect import Objects
 from filters.extract.embed import Embeddings
 from filters.extract.grounding import Grounding
@@ -13,6 +14,7 @@ from filters.extract.prompt import Prompt
 from filters.extract.quality import Quality
 from filters.extract.safety import Faces, Nsfw
 from filters.extract.stages import Stages
+from filters.extract.views import Masked, Views
 
 AnyExtractor = (
     ImageStatistics
@@ -21,17 +23,20 @@ AnyExtractor = (
     | Quality
     | Embeddings
     | Stages
+    | Views
+    | Masked
     | Objects
     | Grounding
     | TextInImage
     | Nsfw
     | Faces
     | ClipScore
+    | ClipViews
     | Prompt
 )
 
 __all__ = [
-    "AnyExtractor", "Batch", "CaptionStatistics", "ClipScore", "Column", "Embeddings", "Extractor",
-    "Faces", "Grounding", "ImageStatistics", "Language", "Nsfw", "Objects", "Prompt", "Quality",
-    "Score", "Stages", "TextInImage",
+    "AnyExtractor", "Batch", "CaptionStatistics", "ClipScore", "ClipViews", "Column", "Embeddings",
+    "Extractor", "Faces", "Grounding", "ImageStatistics", "Language", "Masked", "Nsfw", "Objects",
+    "Prompt", "Quality", "Score", "Stages", "TextInImage", "Views",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from filters.extract.base import Batch, Column, Extractor, Score, Values, center_crop, resize
@@ -20,10 +21,8 @@ DEFAULT_SIDE = 224  # of a model whose config does not lie on this machine
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClipScore(Extractor):
-    """Cosine of picture and caption under an open_clip model, written to the column `alignment`.
-
-    With this extractor in a config the project's own alignment stage is not fitted.
+class ClipModel(Extractor):
+    """An open_clip model; extractors with the same settings share what it makes of a batch.
 
     Attributes:
         model: open_clip model name, `hf-hub:...`, `local-dir:...` or a model JSON.
@@ -35,22 +34,17 @@ class ClipScore(Extractor):
         compile: Compile the model with torch first; worth it from some 100,000 pairs on.
     """
 
-    kind: Literal["clip"] = "clip"
     model: str
     pretrained: str = ""
     preprocess: Literal["fast", "exact"] = "fast"
     batch: int = 256
     compile: bool = False
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("alignment", "float32", "", "[-1, 1]", "cosine of picture and caption (CLIP)"),
-    )
     accelerator: ClassVar[bool] = True
-    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         """Refuse a batch that no pair fits."""
         if self.batch < 1:
-            raise ValueError(f"clip: got batch {self.batch}, expected at least 1; raise it")
+            raise ValueError(f"{self.kind}: got batch {self.batch}, expected at least 1; raise it")
 
     @property
     def side(self) -> int:
@@ -64,31 +58,89 @@ class ClipScore(Extractor):
         """Whether it reads `Batch.originals`."""
         return self.preprocess == "exact"
 
+    def encoder(self, *, threads: int) -> "Encoder":
+        """Load model, weights and tokenizer; from the hub if the name says so."""
+        return Encoder(self, threads=threads)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipScore(ClipModel):
+    """Cosine of picture and caption under an open_clip model, written to the column `alignment`.
+
+    With this extractor in a config the project's own alignment stage is not fitted.
+    """
+
+    kind: Literal["clip"] = "clip"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("alignment", "float32", "", "[-1, 1]", "cosine of picture and caption (CLIP)"),
+    )
+    version: ClassVar[int] = 2
+
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load model, weights and tokenizer; from the hub if the name says so."""
         del weights
+        encoder = self.encoder(threads=threads)
+        return lambda batch: {"alignment": cosine(encoder.of(batch), encoder.captions_of(batch))}
+
+
+class Encoder:
+    """Both towers of an open_clip model on its device; unit-norm float32 [B, D], on the CPU."""
+
+    def __init__(self, settings: ClipModel, *, threads: int) -> None:
+        """Load the model; on a GPU also find out how many pairs fit."""
         import torch
 
         from filters.open_clip_models import create_model, eval_transform, preprocess_of, tokenizer
 
         torch.set_num_threads(threads)
-        clip, config = create_model(self.model, pretrained=self.pretrained)
+        self._key = (
+            "open_clip", settings.model, settings.pretrained, settings.preprocess,
+            settings.batch, settings.compile,
+        )  # fmt: skip
+        clip, config = create_model(settings.model, pretrained=settings.pretrained)
         tokenize, wanted = tokenizer(config), preprocess_of(clip)
-        pixels_of = exact_pixels(eval_transform(clip)) if self.exact else fast_pixels(wanted)
-        on_gpu = torch.cuda.is_available()
-        cosine = cosine_of(clip, wanted, gpu=on_gpu, exact=self.exact)
-        if self.compile:
-            cosine = torch.compile(cosine)
+        exact, on_gpu = settings.exact, torch.cuda.is_available()
+        pixels_of = exact_pixels(eval_transform(clip)) if exact else fast_pixels(wanted)
+        see, read = towers_of(clip, wanted, gpu=on_gpu, exact=exact)
+        if settings.compile:
+            see, read = torch.compile(see), torch.compile(read)
+        self._pictures = Chunked(
+            lambda batch: _vectors(lambda: see(pixels_of(batch))), settings.batch
+        )
+        self._captions = Chunked(
+            lambda batch: _vectors(lambda: read(tokenize(list(batch.captions)))), settings.batch
+        )
+        if on_gpu:  # find the sizes that fit
+            largest = blank(settings.batch, wanted.image_size)
+            self._pictures(largest), self._captions(largest)
 
-        def score(batch: Batch) -> dict[str, Values]:
-            with torch.inference_mode():
-                cosine_B = cosine(pixels_of(batch), tokenize(list(batch.captions)))
-            return {"alignment": cosine_B.cpu().numpy()}
+    def of(self, batch: Batch) -> NDArray[np.float32]:
+        """Embed the pictures of a batch, once per batch."""
+        return batch.once((*self._key, "pictures"), lambda: self.pictures(batch))
 
-        chunked = Chunked(score, self.batch)
-        if on_gpu:
-            chunked(blank(self.batch, wanted.image_size))  # finds the size that fits
-        return chunked
+    def captions_of(self, batch: Batch) -> NDArray[np.float32]:
+        """Embed the captions of a batch, once per batch."""
+        return batch.once(
+            (*self._key, "captions"), lambda: np.asarray(self._captions(batch)["vector"])
+        )
+
+    def pictures(self, batch: Batch) -> NDArray[np.float32]:
+        """Embed the pictures of at least one pair."""
+        return np.asarray(self._pictures(batch)["vector"])
+
+
+def cosine(image_BD: NDArray[np.float32], text_BD: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the cosines of unit-norm rows, float32 [B], as torch adds them up."""
+    import torch
+
+    return (torch.from_numpy(image_BD) * torch.from_numpy(text_BD)).sum(-1).numpy()
+
+
+def _vectors(encode: "Callable[[], Tensor]") -> dict[str, Values]:
+    import torch
+
+    with torch.inference_mode():
+        return {"vector": encode().cpu().numpy()}
 
 
 def fast_pixels(wanted: "Preprocess") -> Callable[[Batch], "Tensor"]:
@@ -132,10 +184,10 @@ def exact_pixels(transform: Callable[[Image.Image], "Tensor"]) -> Callable[[Batc
     return pixels
 
 
-def cosine_of(
+def towers_of(
     clip: Any, wanted: "Preprocess", *, gpu: bool, exact: bool
-) -> Callable[["Tensor", "Tensor"], "Tensor"]:
-    """Move a model to its device; return the function from pixels and tokens to cosines [B].
+) -> tuple[Callable[["Tensor"], "Tensor"], Callable[["Tensor"], "Tensor"]]:
+    """Move a model to its device; return the functions from pixels and from tokens to [B, D].
 
     Unless `exact`: bfloat16 on a GPU, and channels last for an image tower of convolutions.
     """
@@ -154,16 +206,20 @@ def cosine_of(
         torch.tensor(v, device=device).view(1, 3, 1, 1) * 255 for v in (wanted.mean, wanted.std)
     )
 
-    def cosine(pixels: "Tensor", tokens: "Tensor") -> "Tensor":
-        pixels, tokens = pixels.to(device, non_blocking=True), tokens.to(device, non_blocking=True)
+    def see(pixels: "Tensor") -> "Tensor":
+        pixels = pixels.to(device, non_blocking=True)
         if pixels.dtype == torch.uint8:  # a quarter of the bytes to move
             pixels = pixels.float().sub_(mean).div_(std)
         with torch.autocast(device, torch.bfloat16, enabled=gpu and not exact):
             image_BD = clip.encode_image(pixels.contiguous(memory_format=layout))
-            text_BD = clip.encode_text(tokens)
-        return (normalize(image_BD.float(), dim=-1) * normalize(text_BD.float(), dim=-1)).sum(-1)
+        return normalize(image_BD.float(), dim=-1)
 
-    return cosine
+    def read(tokens: "Tensor") -> "Tensor":
+        with torch.autocast(device, torch.bfloat16, enabled=gpu and not exact):
+            text_BD = clip.encode_text(tokens.to(device, non_blocking=True))
+        return normalize(text_BD.float(), dim=-1)
+
+    return see, read
 
 
 def blank(count: int, side: int) -> Batch:

@@ -53,7 +53,7 @@ class Embeddings(Extractor):
 
         def score(batch: Batch) -> dict[str, Values]:
             return {
-                "image_embedding": unit_norm(image_tower(batch).features_BD),
+                "image_embedding": unit_norm(image_tower.of(batch).features_BD),
                 "text_embedding": unit_norm(text_tower(batch.captions)),
             }
 
@@ -62,7 +62,18 @@ class Embeddings(Extractor):
 
 def pixels_of(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return what EfficientNet-Lite takes of a picture, float32 [3, 224, 224] in [-1, 1]."""
-    return normalised(letterbox(picture, IMAGE_SIDE), [127.0] * 3, [128.0] * 3)
+    return pixels_of_square(letterbox(picture, IMAGE_SIDE))
+
+
+def pixels_of_square(square: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the same of a picture that is letterboxed already."""
+    return normalised(square, [127.0] * 3, [128.0] * 3)
+
+
+def squares_of(batch: Batch) -> list[NDArray[np.uint8]]:
+    """Return the pictures letterboxed, uint8 [224, 224, 3] each, made once per batch."""
+    key = ("letterbox", IMAGE_SIDE)
+    return batch.once(key, lambda: [letterbox(p, IMAGE_SIDE) for p in batch.pictures])
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +97,14 @@ class ImageTower:
         self._session = onnx_session(model, threads=threads)
         self._key = ("efficientnet_lite0", str(model), threads)
 
-    def __call__(self, batch: Batch) -> Seen:
-        """Run it on the pictures of a batch, unless somebody has."""
-        return batch.once(self._key, lambda: self.see(batch.pictures))
-
-    def see(self, pictures: Sequence[NDArray[np.uint8]]) -> Seen:
-        """Run it on B pictures."""
-        pixels = np.stack([pixels_of(p) for p in pictures])
+    def __call__(self, squares: Sequence[NDArray[np.uint8]]) -> Seen:
+        """Run it on pictures, uint8 [224, 224, 3] each."""
+        pixels = np.stack([pixels_of_square(square) for square in squares])
         return Seen(*self._session.run(["features", "stages"], {"pixels": pixels}))
+
+    def of(self, batch: Batch) -> Seen:
+        """Run it on the pictures of a batch as they are, unless somebody has."""
+        return batch.once(self._key, lambda: self(squares_of(batch)))
 
 
 class TextTower:

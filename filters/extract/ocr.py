@@ -1,4 +1,4 @@
-"""Text in the picture by PP-OCR's detector: where it is and how much of the picture it covers."""
+"""Text in the picture by PP-OCR: where it is, how much of it, what it says, and what is left."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,87 +8,95 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.extract.base import (
-    Batch,
-    Column,
-    Extractor,
-    Score,
-    Values,
-    normalised,
-    onnx_session,
-    resize,
-)
+from filters.extract.base import Batch, Column, Extractor, Score, Values
+from filters.extract.quads import covered, covered_share
+from filters.extract.text_finder import Text, TextSearch, letters
+from filters.extract.text_words import overlap, watermark_share
 
-STRIDE = 32  # the network wants sides that are multiples of this
+FOUND = (
+    Column("text_count", "int32", "quad", "[0, 1000]", "text lines found"),
+    Column("text_area", "float32", "", "[0, 1]", "share of the picture that quads cover"),
+    Column("text_quads", "floats", "", "[0, 1]", "x, y of four corners, of each quad"),
+)
+READ = (
+    Column("text_lines", "strings", "", "", "legible lines, largest only, in reading order"),
+    Column("text_letters", "int32", "letter", "[0, inf)", "letters and digits in legible lines"),
+    Column("text_read_area", "float32", "", "[0, 1]", "share that quads of real text cover"),
+    Column("text_rest", "float32", "", "[0, 1]", "share that is neither text nor plain ground"),
+    Column("text_overlap", "float32", "", "[0, 1]", "share of caption words read in the picture"),
+    Column("text_watermark", "float32", "", "[0, 1]", "share of words read of stock agencies"),
+)
+REST_SIDE = 256  # pixels; what is left is counted at this longest side
+REST_MARGIN = 2  # of them around a quad that belong to the text: edges of letters
+REST_LEVELS = 32  # grey levels off the ground that count, above what JPEG does to a plain ground
+GROUND_PIXELS = 4096  # that the ground's colour is the median of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TextInImage(Extractor):
-    """Quads of text lines found by RapidOCR's detector (DB, Liao et al., arXiv:1911.08947).
+class TextInImage(TextSearch, Extractor):
+    """Text lines found and, with `recognise`, read by RapidOCR's models.
 
-    Attributes:
-        side: Longest side the detector sees, pixels. 224 to 320 finds captions and slogans; fine
-            print needs more and costs quadratically.
-        threshold: Least mean probability inside a quad.
+    A picture of nothing but text is `text_letters >= 4 AND text_rest < 0.02`.
     """
 
     kind: Literal["text_in_image"] = "text_in_image"
-    side: int = 256
-    threshold: float = 0.5
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("text_count", "int32", "quad", "[0, 1000]", "text lines found"),
-        Column("text_area", "float32", "", "[0, 1]", "share of the picture that quads cover"),
-        Column("text_quads", "floats", "", "[0, 1]", "x, y of four corners, of each quad"),
-    )
-    weights: ClassVar[tuple[str, ...]] = ("rapidocr_detector",)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
+
+    @property
+    def columns(self) -> tuple[Column, ...]:  # pyrefly: ignore[bad-override]
+        """What is found, and what is read if anything is."""
+        return (*FOUND, *READ) if self.recognise else FOUND
+
+    @property
+    def weights(self) -> tuple[str, ...]:  # pyrefly: ignore[bad-override]
+        """Detector, and recogniser if anything is read."""
+        return self.networks
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
-        """Load the detector."""
-        session = onnx_session(weights["rapidocr_detector"], threads=threads)
-        name = session.get_inputs()[0].name
-        from rapidocr.ch_ppocr_det.utils import DBPostProcess
-
-        quads_of_map = DBPostProcess(
-            thresh=0.3, box_thresh=self.threshold, unclip_ratio=1.6, use_dilation=True
-        )
+        """Load the networks."""
+        finder = self.finder(weights, threads=threads)
 
         def score(batch: Batch) -> dict[str, Values]:
-            found = []
-            for picture in batch.pictures:
-                shrunk = fit(picture, self.side)
-                pixels = normalised(shrunk[:, :, ::-1], [127.5] * 3, [127.5] * 3)
-                (probability,) = session.run(None, {name: pixels[None]})
-                height, width = shrunk.shape[:2]
-                quads, _ = quads_of_map(probability, (height, width))
-                corners = np.asarray(quads, np.float32).reshape(-1, 4, 2)
-                found.append(corners / np.array([width, height], np.float32))
-            return {
-                "text_count": np.array([len(quads) for quads in found], np.int32),
-                "text_area": np.array([covered_share(quads) for quads in found], np.float32),
-                "text_quads": [quads.ravel().tolist() for quads in found],
-            }
+            texts = finder.of(batch)
+            return found(texts) | (read(texts, batch) if self.recognise else {})
 
         return score
 
 
-def fit(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Resize so that the longest side is at most `side` and both are multiples of `STRIDE`."""
-    height, width = picture.shape[:2]
-    scale = min(1.0, side / max(height, width))
-    multiple = lambda pixels: max(STRIDE, round(pixels * scale / STRIDE) * STRIDE)  # noqa: E731
-    return resize(picture, (multiple(width), multiple(height)))
+def found(texts: list[Text]) -> dict[str, Values]:
+    """Return the columns `FOUND` of B pictures."""
+    return {
+        "text_count": np.array([len(text.quad_n42) for text in texts], np.int32),
+        "text_area": np.array([covered_share(text.quad_n42) for text in texts], np.float32),
+        "text_quads": [text.quad_n42.ravel().tolist() for text in texts],
+    }
 
 
-def covered_share(quad_n42: NDArray[np.float32], *, grid: int = 128) -> float:
-    """Share of the unit square that lies in at least one quad, in [0, 1], on a grid of points."""
-    at = (np.arange(grid, dtype=np.float32) + 0.5) / grid
-    x, y = np.meshgrid(at, at)
-    inside = np.zeros((grid, grid), bool)
-    for quad_42 in quad_n42:
-        side_4 = [
-            (bx - ax) * (y - ay) - (by - ay) * (x - ax)
-            for (ax, ay), (bx, by) in zip(quad_42, np.roll(quad_42, -1, axis=0), strict=True)
-        ]
-        inside |= np.all(np.array(side_4) >= 0, 0) | np.all(np.array(side_4) <= 0, 0)
-    return float(inside.mean())
+def read(texts: list[Text], batch: Batch) -> dict[str, Values]:
+    """Return the columns `READ` of B pictures."""
+    pairs = list(zip(texts, batch.pictures, batch.captions, strict=True))
+    return {
+        "text_lines": [list(text.lines) for text in texts],
+        "text_letters": np.array([letters("".join(text.lines)) for text in texts], np.int32),
+        "text_read_area": np.array([covered_share(t.region_m42) for t in texts], np.float32),
+        "text_rest": np.array([rest(p, text.region_m42) for text, p, _ in pairs], np.float32),
+        "text_overlap": [overlap(caption, text.lines) for text, _, caption in pairs],
+        "text_watermark": np.array([watermark_share(text.lines) for text in texts], np.float32),
+    }
+
+
+def rest(picture: NDArray[np.uint8], region_m42: NDArray[np.float32]) -> float:
+    """Share of a picture that is neither text nor of the ground's colour, in [0, 1].
+
+    The ground is the median colour outside of the text. 0 is a plain ground, with text on it or
+    without.
+    """
+    step = -(-max(picture.shape[:2]) // REST_SIDE)
+    sampled = picture[::step, ::step]
+    height, width = sampled.shape[:2]
+    outside = sampled[~covered(region_m42, (width, height), grow=REST_MARGIN)].astype(np.int16)
+    if len(outside) == 0:
+        return 0.0
+    ground = np.median(outside[:: -(-len(outside) // GROUND_PIXELS)], axis=0).astype(np.int16)
+    off = np.abs(outside - ground).max(1) > REST_LEVELS
+    return float(off.sum() / (height * width))

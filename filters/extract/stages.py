@@ -48,7 +48,7 @@ class Stages(Extractor):
         tower = ImageTower(weights["efficientnet_lite0"], threads=threads)
 
         def score(batch: Batch) -> dict[str, Values]:
-            return {"stage_embedding": normed_by_stage(tower(batch).stages_BD)}
+            return {"stage_embedding": normed_by_stage(tower.of(batch).stages_BD)}
 
         return score
 
