@@ -27,6 +27,7 @@ from pipeline.shards import list_shards
 from pipeline.subset import pairs_of, read_subset
 from pipeline.summary import headline, summarise
 from pipeline.weights import model_file
+from training.commands import head_app
 from training.config import Train
 from training.run import Run, check_request, load_run
 
@@ -93,6 +94,7 @@ app = typer.Typer(
 )  # fmt: skip
 pool_app = typer.Typer(no_args_is_help=True, help="Embedded pools as WebDataset shards.")
 app.add_typer(pool_app, name="pool")
+app.add_typer(head_app, name="head")
 
 Config = Annotated[str, typer.Argument(help="A TOML file of configs/, or your own.")]
 RunFolder = Annotated[str, typer.Argument(help="The folder of a run.")]
