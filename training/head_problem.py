@@ -6,7 +6,9 @@ all directions, and a few dozen steps reach the optimum where plain descent take
 Letters: N rows, D dimensions, K units of the first layer, S stages, P parameters.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -16,8 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Task = Literal["logistic", "ridge"]
-STEPS = 200
-TOLERANCE = 1e-8  # largest entry of the gradient
+# Of L-BFGS: steps at most, largest entry of the gradient and least share of the loss gained by a
+# step that end it.
+SEARCH = {"maxiter": 50, "gtol": 1e-4, "ftol": 1e-5}  # in float32, to compare penalties
+FINAL = {"maxiter": 200, "gtol": 1e-8, "ftol": 1e-15}
 CONSTANT = 1e-6  # a deviation below this is rounding
 CURVATURE = {"logistic": 0.25, "ridge": 1.0}  # of the loss in the output, at most
 
@@ -144,7 +148,9 @@ class Problem:
         """Outputs of the first layer."""
         return self.shape.hidden or 1
 
-    def solve(self, *, l2: float, tolerance: float, seed: int) -> NDArray[np.float64]:
+    def solve(
+        self, *, l2: float, seed: int, until: Mapping[str, float] = MappingProxyType(FINAL)
+    ) -> NDArray[np.float64]:
         """Return the parameters of least penalised loss, float64 [P].
 
         The optimum if the head is linear; with a hidden layer or stages a local one, from a start
@@ -162,13 +168,13 @@ class Problem:
 
         found = minimize(
             value_and_gradient, self._start(l2, seed), jac=True, method="L-BFGS-B",
-            options={"maxiter": STEPS, "gtol": tolerance, "ftol": 0.0},
+            options=dict(until),
         )  # fmt: skip
         return found.x
 
     def fit(self, *, l2: float, seed: int) -> dict[str, NDArray[Any]]:
         """Solve it to the last digit that counts, and return the head's tensors."""
-        return self.tensors(self.solve(l2=l2, tolerance=TOLERANCE, seed=seed), l2=l2)
+        return self.tensors(self.solve(l2=l2, seed=seed), l2=l2)
 
     def loss(self, theta_P: NDArray[np.float64], *, l2: float) -> float:
         """Return the mean loss of these rows, without the penalty."""

@@ -7,22 +7,22 @@ D dimensions, K units of the first layer, S stages, P parameters.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from filters.derive.network import Network, network_of
 from training.head_metrics import judge
-from training.head_problem import Problem, Scale, Shape, Task
+from training.head_problem import SEARCH, Problem, Scale, Shape, Task
 
 FOLDS = 5  # the first is held out, the others choose the penalty
 PENALTIES = tuple(10.0**power for power in range(1, -6, -1))  # of standardised features, mean loss
 WORSE_IN_A_ROW = 2  # a weaker penalty has cost more so often: weaker ones are not tried
-SEARCH_TOLERANCE = 1e-4  # largest entry of the gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +95,25 @@ def fit_head(
     Raises:
         ValueError: One class is missing or too rare, or there are too few pictures.
     """
-    task = task_of(target_N)
     fold_N = deal(embedding_ND, target_N, folds=FOLDS)
-    _require_enough(target_N, fold_N, task)
+    _require_enough(target_N, fold_N, task_of(target_N))
+    # One thread: the matrices are small, several threads wait for each other most of the time (ten
+    # times slower on a busy machine), and sums do not depend on how many there are.
+    with threadpool_limits(1):
+        head = _fit_head(embedding_ND, target_N, fold_N, shape=shape, seed=seed)
+    told = {**about, "labels": str(len(target_N)), "seed": str(seed)}
+    return replace(head, about=told)
+
+
+def _fit_head(
+    embedding_ND: NDArray[np.float16],
+    target_N: NDArray[np.float64],
+    fold_N: NDArray[np.int64],
+    *,
+    shape: Shape,
+    seed: int,
+) -> TrainedHead:
+    task = task_of(target_N)
     held_N = fold_N == 0
     known, target = embedding_ND[~held_N], target_N[~held_N]
     scale = Scale.of(known, target, task)
@@ -109,8 +125,7 @@ def fit_head(
     heldout = judge(task, judged.network(embedding_ND[held_N]), target_N[held_N])
     scale = Scale.of(embedding_ND, target_N, task)
     tensors = Problem.of(scale, embedding_ND, target_N, shape=shape).fit(l2=l2, seed=seed)
-    told = {**about, "labels": str(len(target_N)), "seed": str(seed)}
-    return TrainedHead(tensors, task, l2, curve, heldout, told)
+    return TrainedHead(tensors, task, l2, curve, heldout)
 
 
 def task_of(target_N: NDArray[np.float64]) -> Literal["logistic", "ridge"]:
@@ -152,7 +167,7 @@ def _curve(problem: Problem, fold_N: NDArray[np.int64], *, seed: int) -> dict[fl
     for l2 in PENALTIES:
         losses = []
         for fitted, left_out in parts:
-            theta_P = fitted.solve(l2=l2, tolerance=SEARCH_TOLERANCE, seed=seed)
+            theta_P = fitted.solve(l2=l2, seed=seed, until=SEARCH)
             losses.append(left_out.loss(theta_P, l2=l2))
         curve[l2] = float(np.mean(losses))
         worse = worse + 1 if curve[l2] > min(curve.values()) else 0

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -118,7 +119,7 @@ def _collect(
     labels: Labels,
     columns: Sequence[str],
     *,
-    null: Callable[[NDArray[np.floating]], NDArray[np.bool_]],
+    null: Callable[[NDArray[np.floating]], Any],
 ) -> Labelled:
     found_N = np.zeros(len(labels.uid_N), bool)
     at, parts = [], []
