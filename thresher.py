@@ -30,6 +30,7 @@ from pipeline.subset import pairs_of, read_subset
 from pipeline.summary import headline, summarise
 from pipeline.weights import model_file
 from training.alignment import Alignment
+from training.commands import head_app
 from training.config import Train
 from training.run import Run, check_request, load_run
 
@@ -96,6 +97,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.add_typer(pool_app, name="pool")
 app.add_typer(filters_app(Alignment), name="filters")
+app.add_typer(head_app, name="head")
 
 Config = Annotated[str, typer.Argument(help="A TOML file of configs/, or your own.")]
 RunFolder = Annotated[str, typer.Argument(help="The folder of a run.")]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 COMMANDS = ("demo", "run", "plan", "curate", "train", "distill", "evaluate", "status", "verify",
-            "report", "pool build", "filters list")  # fmt: skip
+            "report", "pool build", "filters list", "head train", "head combine")  # fmt: skip
 
 
 def thresher(*arguments, cwd=None):

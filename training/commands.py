@@ -1,0 +1,122 @@
+"""`thresher head`: fit what reads stored columns, from labels of a few pairs."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.folder import Folder
+from pipeline.health import store_of
+from pipeline.scores import Scores
+from pipeline.staging import split_url
+
+head_app = typer.Typer(no_args_is_help=True, help="Heads on stored columns, from a few labels.")
+
+RunFolder = Annotated[str, typer.Argument(help="The folder of a run.")]
+LabelFile = Annotated[str, typer.Option("--labels", help="Parquet with uid and a target column.")]
+Target = Annotated[str, typer.Option(help="Column of 0 and 1, or of any numbers.")]
+
+
+@head_app.command("train")
+def head_train(
+    folder: RunFolder,
+    labels: LabelFile,
+    out: Annotated[str, typer.Option(help="File to write, .safetensors.")],
+    target: Target = "label",
+    column: Annotated[str, typer.Option(help="Embedding; stage_embedding with --stages.")] = "",
+    hidden: Annotated[int, typer.Option(min=0, help="Units of a hidden layer.")] = 0,
+    stages: Annotated[bool, typer.Option("--stages", help="Weigh the tower's stages.")] = False,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Fit a head on an embedding of a run; [[derive]] kind = "head" applies it.
+
+    Example: thresher head train runs/demo --labels labels.parquet --out quality.safetensors
+    """
+    from filters.extract.stages import STAGE_DIMS, Stages
+    from training.head_problem import Shape
+    from training.heads import fit_head
+    from training.labels import labelled_embeddings, read_labels
+
+    staged = Stages.columns[0].name
+    column = column or (staged if stages else "image_embedding")
+    if stages and column != staged:
+        raise ValueError(
+            f"head: got --stages for {column}, expected {staged}, which is made of stages; leave "
+            "one of the two options out"
+        )
+    _require_suffix(out, ".safetensors")
+    found = labelled_embeddings(_scores(folder), read_labels(labels, target=target), column=column)
+    shape = Shape(hidden=hidden, stage_dims=STAGE_DIMS if stages else ())
+    head = fit_head(
+        found.values, found.target_N, shape=shape, seed=seed,
+        about={"column": column, "dim": str(found.values.shape[1])},
+    )  # fmt: skip
+    _write(out, head.to_bytes())
+    typer.echo(
+        f"{len(found.target_N)} labels, {found.lacking} of broken pairs left out; {head.task}"
+    )
+    for l2, loss in head.curve.items():
+        typer.echo(f"  l2 {l2:<7g} loss {loss:.4f}{'  <- chosen' if l2 == head.l2 else ''}")
+    typer.echo("held out: " + ", ".join(f"{k} {v:.3f}" for k, v in head.heldout.items()))
+    if stages:
+        shares = ", ".join(f"{share:.2f}" for share in head.stage_shares)
+        typer.echo(f"weights of the stages, finest first: {shares}")
+    typer.echo(f"{out}: put it into [[derive]] as file, with column = {column!r}")
+
+
+@head_app.command("combine")
+def head_combine(
+    folder: RunFolder,
+    labels: LabelFile,
+    scores: Annotated[str, typer.Option(help="Score columns, separated by commas.")],
+    out: Annotated[str, typer.Option(help="File to write, .json.")],
+    target: Target = "label",
+) -> None:
+    """Fit non-negative weights of several scores; [[derive]] kind = "combine" applies them.
+
+    Example: thresher head combine runs/demo --labels labels.parquet --scores nsfw,x --out mix.json
+    """
+    import numpy as np
+
+    from filters.derive.combine import fit_mixture
+    from training.head_metrics import judge
+    from training.heads import task_of
+    from training.labels import labelled_scores, read_labels
+
+    _require_suffix(out, ".json")
+    names = [name for name in scores.split(",") if name]
+    found = labelled_scores(_scores(folder), read_labels(labels, target=target), columns=names)
+    mixture = fit_mixture(found.values, found.target_N, names=names)
+    _write(out, mixture.to_json().encode())
+    predicted = found.values @ np.array(list(mixture.weights.values())) + mixture.bias
+    metrics = judge(task_of(found.target_N), predicted, found.target_N)
+    typer.echo(f"{len(found.target_N)} labels, {found.lacking} without every score left out")
+    for name, weight in mixture.weights.items():
+        typer.echo(f"  {name} {weight:.4f}")
+    typer.echo("on these labels: " + ", ".join(f"{k} {v:.3f}" for k, v in metrics.items()))
+
+
+def _scores(folder: str) -> Scores:
+    """Return the columns of a run that has been curated.
+
+    Raises:
+        ValueError: It is no run, or has not come to its subset yet.
+    """
+    where = Folder(folder)
+    store_of(where)
+    try:
+        return Scores.load((where / "subset").read("scores.parquet"))
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"run: got {folder} without subset/scores.parquet, expected a run that has been "
+            "curated; `thresher curate` its config first"
+        ) from error
+
+
+def _require_suffix(out: str, suffix: str) -> None:
+    if not out.endswith(suffix):
+        raise ValueError(f"--out: got {out}, expected a name that ends in {suffix}; rename it")
+
+
+def _write(out: str, data: bytes) -> None:
+    folder, name = split_url(out)
+    folder.write(name, data)

@@ -1,0 +1,177 @@
+"""Labels of a few pairs, and what a run has stored about those pairs. Letters: N labelled pairs."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.schema import Reason
+from pipeline.scores import Scores
+from pipeline.tables import embedding, read
+
+UID_BYTES = 16
+HEX = re.compile("[0-9a-fA-F]{1,32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What people say of N pairs.
+
+    Attributes:
+        uid_N: Sorted, each once; 16 bytes.
+        target_N: float64; 0 and 1 for classes, or any number.
+    """
+
+    uid_N: NDArray[np.bytes_]
+    target_N: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """The labelled pairs that a run has values for, in the order of the labels.
+
+    Attributes:
+        values: float16 [n, D] of an embedding, or float32 [n, M] of M scores.
+        target_N: float64 [n].
+        lacking: Labelled pairs of the pool without them, such as broken pictures.
+    """
+
+    values: NDArray[np.floating]
+    target_N: NDArray[np.float64]
+    lacking: int
+
+
+def read_labels(place: str, *, target: str) -> Labels:
+    """Read a Parquet file with `uid` (16 bytes, or hex digits) and a column of numbers.
+
+    Raises:
+        ValueError: It cannot be read, has no label, a uid that is none, or one uid twice.
+    """
+    table = read(place, ["uid", target])
+    uids = [_uid(value) for value in table.column("uid").to_pylist()]
+    try:
+        target_N = table.column(target).cast(pa.float64()).fill_null(np.nan).to_numpy()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ValueError(
+            f"labels: got a column {target!r} of {table.schema.field(target).type}, expected "
+            "numbers: 0 and 1 for classes, or a quantity"
+        ) from error
+    if not np.isfinite(target_N).all():
+        raise ValueError(
+            f"labels: got {int((~np.isfinite(target_N)).sum())} rows of {place} without a finite "
+            f"{target!r}, expected a number in each; leave these rows out"
+        )
+    if len(set(uids)) < len(uids):
+        ((twice, _),) = Counter(uids).most_common(1)
+        raise ValueError(
+            f"labels: got {twice.hex()} twice in {place}, expected each uid once; decide for one"
+        )
+    if len(np.unique(target_N)) < 2:  # noqa: PLR2004
+        found = f"only {target_N[0]:g}" if len(target_N) else "no row"
+        raise ValueError(
+            f"labels: got {found} in column {target!r} of {place}, expected both 0 and 1, or "
+            "numbers that differ; label pairs of the other kind too"
+        )
+    uid_N = np.array(uids, f"S{UID_BYTES}")
+    order_N = np.argsort(uid_N)
+    return Labels(uid_N[order_N], target_N[order_N])
+
+
+def _uid(value: object) -> bytes:
+    """Return the 16 bytes of a uid as a table or DataComp writes it."""
+    if isinstance(value, bytes) and len(value) == UID_BYTES:
+        return value
+    if isinstance(value, str) and HEX.fullmatch(value):
+        return bytes.fromhex(value.zfill(2 * UID_BYTES))
+    raise ValueError(
+        f"labels: got uid {value!r}, expected 16 bytes or up to 32 hex digits; take the uid column "
+        "of a subset.parquet"
+    )
+
+
+def labelled_embeddings(scores: Scores, labels: Labels, *, column: str) -> Labelled:
+    """Return a stored embedding of the labelled pairs.
+
+    Raises:
+        ValueError: The column is no embedding, or a label is of a pair that the run does not have.
+    """
+    _require_embedding(scores, column)
+    return _collect(scores, labels, (column,), null=lambda values: ~values.any(axis=1))
+
+
+def labelled_scores(scores: Scores, labels: Labels, *, columns: Sequence[str]) -> Labelled:
+    """Return stored numbers of the labelled pairs, NaN for null.
+
+    Raises:
+        ValueError: There is no such column, or a label is of a pair that the run does not have.
+    """
+    return _collect(scores, labels, columns, null=lambda values: np.isnan(values).any(axis=1))
+
+
+def _collect(
+    scores: Scores,
+    labels: Labels,
+    columns: Sequence[str],
+    *,
+    null: Callable[[NDArray[np.floating]], Any],
+) -> Labelled:
+    found_N = np.zeros(len(labels.uid_N), bool)
+    at, parts = [], []
+    for position_n, table in _hits(scores, labels, columns, found_N):
+        at.append(position_n)
+        parts.append(_values(table, columns))
+    if not found_N.all():
+        raise ValueError(
+            f"labels: got {int((~found_N).sum())} uids that this run does not have, such as "
+            f"{labels.uid_N[~found_N][0].ljust(UID_BYTES, bytes(1)).hex()}, expected pairs of its "
+            "pool; leave them out, or name the run that they are of"
+        )
+    position_n, first = np.unique(np.concatenate(at), return_index=True)  # a uid's first good row
+    values = np.concatenate(parts)[first]
+    whole = ~null(values)
+    lacking = len(labels.uid_N) - int(whole.sum())
+    return Labelled(values[whole], labels.target_N[position_n[whole]], lacking)
+
+
+def _hits(
+    scores: Scores, labels: Labels, columns: Sequence[str], found_N: NDArray[np.bool_]
+) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+    """Yield labelled good rows of each shard with their position; mark what is in the pool."""
+    for shard in range(len(scores)):
+        base = scores.read(shard, ["uid", "status"])
+        uid_n = np.array(base.column("uid").to_pylist(), f"S{UID_BYTES}")
+        position_n = np.minimum(np.searchsorted(labels.uid_N, uid_n), len(labels.uid_N) - 1)
+        is_hit = labels.uid_N[position_n] == uid_n
+        found_N[position_n[is_hit]] = True
+        is_good = pc.equal(base.column("status"), str(Reason.OK)).to_numpy()
+        if (is_hit & is_good).any() or shard == 0:
+            rows = np.flatnonzero(is_hit[is_good])
+            yield position_n[is_good][rows], scores.good(shard, columns).take(rows)
+
+
+def _values(table: pa.Table, columns: Sequence[str]) -> NDArray[np.floating]:
+    """Return an embedding, or numbers side by side."""
+    if _is_embedding(table.schema.field(columns[0])):
+        return embedding(table, columns[0])
+    numbers = [table.column(c).cast(pa.float32()).fill_null(np.nan).to_numpy() for c in columns]
+    return np.stack(numbers, axis=1)
+
+
+def _is_embedding(field: pa.Field) -> bool:
+    return b"shape" in (field.metadata or {})
+
+
+def _require_embedding(scores: Scores, column: str) -> None:
+    found = scores.read(0, [column]).schema.field(0)
+    if not _is_embedding(found):
+        known = [f.name for f in scores.read(0, scores.columns).schema if _is_embedding(f)]
+        raise ValueError(
+            f"head: got column {column!r} of {found.type}, expected one of the embeddings "
+            f"{', '.join(known)}; set --column"
+        )
