@@ -107,26 +107,28 @@ class CaptionBoilerplate(ReadyMade):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CaptionLanguage(ReadyMade):
-    """A caption in another language: drop, if two detectors say so; in the wanted one: keep.
+    """Two detectors name the same other language: drop; both name the wanted one: keep.
 
-    Source: ours. DataComp's basic filter (arXiv:2304.14108) drops by fastText's first guess alone,
-    which is wrong on captions of a word or two.
+    Source: ours, the fewest false drops on a grid over two planted pools of openclipart: 93 to 96 %
+    of foreign captions, 1 in 800 of the others. DataComp's basic filter (arXiv:2304.14108) drops by
+    fastText's first guess alone, which is wrong on captions of a word or two.
 
     Attributes:
         language: The wanted one, as the detectors spell it (ISO 639).
-        keep: Probability of the wanted language above which the vote is keep.
-        drop: Probability of another one above which the vote is drop.
-        words: Shorter captions are never dropped.
-        both: Whether the second detector has to name another language too.
+        first: Probability that fastText has to give the other one.
+        second: Probability that py3langid has to give it.
+        words: Shorter captions are dropped only if the second is sure. Scripts without spaces are
+            always shorter.
+        sure: From here on it is.
     """
 
     kind: Literal["caption_language"] = "caption_language"
     name: str = "caption_language"
     language: str = "en"
-    keep: float = 0.6
-    drop: float = 0.8
-    words: int = 3
-    both: bool = True
+    first: float = 0.5
+    second: float = 0.7
+    words: int = 4
+    sure: float = 0.9
     veto: bool = False
 
     def primitive(self) -> Primitive:
@@ -135,13 +137,13 @@ class CaptionLanguage(ReadyMade):
             raise ValueError(
                 f"rule {self.name!r}: got language {self.language!r}, expected a code such as en"
             )
-        foreign = f"language <> '{self.language}' AND language_score > {self.drop}"
-        agreed = f" AND language_2 <> '{self.language}'" if self.both else ""
-        second = ("language_2",) if self.both else ()
         return Condition(
             name=self.name,
-            columns=("language", "language_score", "caption_words", *second),
-            keep=f"language = '{self.language}' AND language_score > {self.keep}",
-            drop=f"{foreign} AND caption_words >= {self.words}{agreed}",
+            columns=("language", "language_score", "language_2", "language_2_score",
+                     "caption_words"),
+            keep=f"language = '{self.language}' AND language_2 = '{self.language}'",
+            drop=f"language <> '{self.language}' AND language_2 = language AND "
+            f"language_score > {self.first} AND language_2_score > {self.second} AND "
+            f"(caption_words >= {self.words} OR language_2_score > {self.sure})",
             veto=self.veto,
-        )
+        )  # fmt: skip

@@ -121,17 +121,21 @@ def test_one_issue_is_enough():
     assert votes(PictureQuality(), **columns) == [-1, 0, 0, 0, 0, 0]
 
 
-def test_another_language_needs_two_detectors():
-    columns = {
-        "language": ["en", "en", "de", "de", "de"],
-        "language_score": [0.7, 0.6, 0.9, 0.9, 0.9],
-        "language_2": ["en", "en", "nl", "en", "de"],
-        "caption_words": [5, 5, 3, 3, 2],
-    }
-    assert votes(CaptionLanguage(), **columns) == [1, -1, 0, -1, -1]
-    alone = CaptionLanguage(both=False)
-    assert "language_2" not in alone.columns
-    assert votes(alone, **columns) == [1, -1, 0, 0, -1]
+def test_another_language_needs_two_detectors_and_words_or_certainty():
+    rows = [  # language, its score, second, its score, words -> vote
+        ("en", 0.3, "en", 0.4, 1, 1),
+        ("en", 0.9, "de", 0.9, 9, -1),
+        ("de", 0.9, "nl", 0.9, 9, -1),  # another one each
+        ("de", 0.6, "de", 0.8, 4, 0),
+        ("de", 0.6, "de", 0.8, 3, -1),  # too short
+        ("ja", 0.6, "ja", 0.95, 1, 0),  # the second is sure
+        ("de", 0.5, "de", 0.95, 9, -1),
+        ("de", 0.6, "de", 0.7, 9, -1),
+    ]
+    names = ("language", "language_score", "language_2", "language_2_score", "caption_words")
+    *columns, expected = zip(*rows, strict=True)
+    given = {name: list(values) for name, values in zip(names, columns, strict=True)}
+    assert votes(CaptionLanguage(), **given) == list(expected)
 
 
 @pytest.mark.parametrize(
