@@ -97,8 +97,8 @@ def fit_head(
     """
     fold_N = deal(embedding_ND, target_N, folds=FOLDS)
     _require_enough(target_N, fold_N, task_of(target_N))
-    # One thread: the matrices are small, several threads wait for each other most of the time (ten
-    # times slower on a busy machine), and sums do not depend on how many there are.
+    # One thread: the matrices are small, several threads mostly wait for each other (a busy machine
+    # took 7 times the processor time), and sums do not depend on how many there are.
     with threadpool_limits(1):
         head = _fit_head(embedding_ND, target_N, fold_N, shape=shape, seed=seed)
     told = {**about, "labels": str(len(target_N)), "seed": str(seed)}
