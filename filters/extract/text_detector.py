@@ -36,8 +36,8 @@ class TextDetector:
 
         self._session = onnx_session(model, threads=threads)
         self._input = self._session.get_inputs()[0].name
-        on_cpu = self._session.get_providers()[0] == "CPUExecutionProvider"
-        self._at_once = PIXELS_AT_ONCE["cpu" if on_cpu else "cuda"]
+        on_gpu = "CUDAExecutionProvider" in self._session.get_providers()
+        self._at_once = PIXELS_AT_ONCE["cuda" if on_gpu else "cpu"]
         self._side, self.settings = side, (side, threshold)
         self._quads_of_map = DBPostProcess(
             thresh=MAP_THRESHOLD, box_thresh=threshold, unclip_ratio=UNCLIP, use_dilation=True

@@ -43,8 +43,8 @@ class TextReader:
         self._input = self._session.get_inputs()[0].name
         metadata = self._session.get_modelmeta().custom_metadata_map
         self._alphabet = np.array(["", *metadata["character"].splitlines(), " "])
-        on_cpu = self._session.get_providers()[0] == "CPUExecutionProvider"
-        self._at_once = PIXELS_AT_ONCE["cpu" if on_cpu else "cuda"]
+        on_gpu = "CUDAExecutionProvider" in self._session.get_providers()
+        self._at_once = PIXELS_AT_ONCE["cuda" if on_gpu else "cpu"]
 
     def __call__(self, crops: Sequence[NDArray[np.uint8]]) -> list[Line]:
         """Read upright crops of one line each, uint8 [height, width, 3], of any size."""
