@@ -28,10 +28,10 @@ from rapidocr import RapidOCR
 
 from filters.extract import Batch
 from filters.extract.base import onnx_session
-from filters.extract.text_detector import TextDetector
-from filters.extract.text_finder import DETECTOR, TextSearch, legible
-from filters.extract.text_reader import Line
-from filters.extract.text_words import words_of
+from filters.extract.text.detector import TextDetector
+from filters.extract.text.finder import DETECTOR, TextSearch, legible
+from filters.extract.text.reader import Line
+from filters.extract.text.words import words_of
 from pipeline.cells.decoding import PICTURE_SIDE
 from pipeline.decode import DecodeError, decode_rgb
 from pipeline.samples import read_shard

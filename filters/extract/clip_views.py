@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from filters.extract.base import Batch, Column, Score, Values
 from filters.extract.clip import ClipModel, Encoder, cosine
-from filters.extract.masking import masked
-from filters.extract.text_finder import TextFinder, TextSearch
+from filters.extract.text.finder import TextFinder, TextSearch
+from filters.extract.text.masking import masked
 from filters.extract.views import CHANGES, MEANING, require_distinct
 
 ClipView = Literal["flipped", "upside_down", "cropped", "masked"]

@@ -22,10 +22,10 @@ from filters.extract.base import (
     onnx_session,
     resize,
 )
-from filters.extract.boxes import COLUMNS, Found, columns_of, suppress
 from filters.extract.embed import TextTower
-from filters.extract.naming import NO_CLASS, ClassNames
-from filters.extract.phrases import phrases_of
+from filters.extract.objects.boxes import COLUMNS, Found, columns_of, suppress
+from filters.extract.objects.naming import NO_CLASS, ClassNames
+from filters.extract.objects.phrases import phrases_of
 
 SIDE = 320  # what the converted graph takes (pipeline/models/nanodet.py)
 STRIDES = (8, 16, 32)

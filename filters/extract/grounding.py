@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from filters.extract.base import Batch, Column, Extractor, Score, Values
-from filters.extract.boxes import COLUMNS, columns_of
 from filters.extract.chunks import Chunked
-from filters.extract.phrases import phrases_of
-from filters.extract.zero_shot import Sample, ZeroShot
+from filters.extract.objects.boxes import COLUMNS, columns_of
+from filters.extract.objects.phrases import phrases_of
+from filters.extract.objects.zero_shot import Sample, ZeroShot
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +21,7 @@ class Grounding(Extractor):
     """Objects found by an open-vocabulary detector, prompted with the pair's own caption.
 
     It writes the columns of `Objects`, so a config has one of the two. A caption without a phrase
-    (`phrases.py`) has no box. Pictures are read whole, as they lie in the file: boxes of a
+    (`objects/phrases.py`) has no box. Pictures are read whole, as they lie in the file: boxes of a
     photograph with an orientation tag refer to the picture before it is turned.
 
     Attributes:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.extract.base import Batch, Column, Extractor, Score, Values
-from filters.extract.quads import covered, covered_share
-from filters.extract.text_finder import Text, TextSearch, letters
-from filters.extract.text_words import overlap, watermark_share
+from filters.extract.text.finder import Text, TextSearch, letters
+from filters.extract.text.quads import covered, covered_share
+from filters.extract.text.words import overlap, watermark_share
 
 FOUND = (
     Column("text_count", "int32", "quad", "[0, 1000]", "text lines found"),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from filters.extract.base import Batch, Column, Extractor, Score, Values, onnx_session
 from filters.extract.faces import FacesFound, faces_found, union_area
-from filters.extract.text_detector import fit
+from filters.extract.text.detector import fit
 
 NSFW_RESIZED, NSFW_SIDE = 256, 224
 NSFW_MEAN_BGR = np.array([104, 117, 123], np.float32)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from filters.extract.base import Batch, Column, Extractor, Score, Values, letterbox
 from filters.extract.embed import IMAGE_DIM, IMAGE_SIDE, ImageTower, squares_of, unit_norm
-from filters.extract.masking import masked
-from filters.extract.text_finder import TextSearch
+from filters.extract.text.finder import TextSearch
+from filters.extract.text.masking import masked
 
 View = Literal["flipped", "upside_down", "cropped"]
 TOWER = "efficientnet_lite0"

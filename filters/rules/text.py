@@ -31,30 +31,26 @@ class TMars(ReadyMade):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextArea(ReadyMade):
-    """Text covers much of the picture: drop.
+    """Text that can be read covers much of the picture: drop.
 
-    Source: ours. On drawings the detector often takes a whole shape for one line (of openclipart's
-    clean pictures for nearly half), so that one line alone says nothing.
+    Source: ours. The detector alone takes 43 % of openclipart's clean pictures for one glyph that
+    fills them; what is read covers as much in 0.7 %.
 
     Attributes:
         most: Share of the picture from which it is dropped.
-        lines: Text lines from which it may be.
     """
 
     kind: Literal["text_area"] = "text_area"
     name: str = "text_area"
     most: float = 0.3
-    lines: int = 2
     veto: bool = False
 
     def primitive(self) -> Primitive:
-        """Return a one-sided condition."""
-        return Condition(
-            name=self.name,
-            columns=("text_area", "text_count"),
-            drop=f"text_area >= {self.most} AND text_count >= {self.lines}",
+        """Return a one-sided band."""
+        return Band(
+            name=self.name, column="text_read_area", direction="low", drop=self.most,
             veto=self.veto,
-        )
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,26 +101,27 @@ class Watermark(ReadyMade):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextOnly(ReadyMade):
-    """Lines of text and hardly anything else: drop.
+    """Text and plain ground and nothing else: drop.
 
-    Source: ours, set on openclipart.
+    Source: ours, measured on two planted pools of openclipart: all 128 pictures of text are found,
+    and 9 of 2,165 clean pairs are dropped, most of which are words on a sign.
 
     Attributes:
-        lines: Text lines from which it may be a picture of text.
-        entropy: Of the grey levels, bits; a picture with less has nothing but text in it.
+        letters: Letters and digits that are read, from which it may be a picture of text.
+        rest: Share of the picture that is neither text nor plain ground, below which it is one.
     """
 
     kind: Literal["text_only"] = "text_only"
     name: str = "text_only"
-    lines: int = 2
-    entropy: float = 2.0
+    letters: int = 4
+    rest: float = 0.02
     veto: bool = False
 
     def primitive(self) -> Primitive:
         """Return a one-sided condition."""
         return Condition(
             name=self.name,
-            columns=("text_count", "entropy"),
-            drop=f"text_count >= {self.lines} AND entropy < {self.entropy}",
+            columns=("text_letters", "text_rest"),
+            drop=f"text_letters >= {self.letters} AND text_rest < {self.rest}",
             veto=self.veto,
         )

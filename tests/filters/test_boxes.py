@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters.extract.boxes import (
+from filters.extract.objects.boxes import (
     COLUMNS,
     Found,
     columns_of,

@@ -18,7 +18,7 @@ from filters.extract.detect import (
     places,
 )
 from filters.extract.embed import TextTower
-from filters.extract.naming import NO_CLASS, ClassNames
+from filters.extract.objects.naming import NO_CLASS, ClassNames
 from pipeline.weights import model_file
 
 PLACES = [(SIDE // s) ** 2 for s in STRIDES]

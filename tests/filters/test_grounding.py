@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from filters.extract import Batch, Grounding
-from filters.extract.phrases import phrases
-from filters.extract.prompts import named, padded, prompt_of
-from filters.extract.zero_shot import suppressed
+from filters.extract.objects.phrases import phrases
+from filters.extract.objects.prompts import named, padded, prompt_of
+from filters.extract.objects.zero_shot import suppressed
 from tests import tiny_detectors
 
 MODELS = {

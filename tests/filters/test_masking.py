@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from filters.extract.masking import SURROUND_PIXELS, SURROUND_SHARE, masked
-from filters.extract.quads import covered, covered_share, in_reading_order
-from filters.extract.text_finder import largest
+from filters.extract.text.finder import largest
+from filters.extract.text.masking import SURROUND_PIXELS, SURROUND_SHARE, masked
+from filters.extract.text.quads import covered, covered_share, in_reading_order
 
 HALF = np.array([[0, 0], [1, 0], [1, 0.5], [0, 0.5]], np.float32)
 SLANTED = np.array([[0.3, 0.1], [0.9, 0.4], [0.8, 0.7], [0.2, 0.4]], np.float32)

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters.extract import Batch
-from filters.extract.phrase_words import ENGLISH, FOREIGN
-from filters.extract.phrases import LONGEST_RUN, MOST, phrases, phrases_of
+from filters.extract.objects.phrase_words import ENGLISH, FOREIGN
+from filters.extract.objects.phrases import LONGEST_RUN, MOST, phrases, phrases_of
 
 HAND_MADE = {
     "A red kite over the beach": ["red kite", "beach"],

@@ -90,11 +90,10 @@ def test_filter_d_reads_the_ratio_both_ways():
 @pytest.mark.parametrize(
     ("rule", "columns", "expected"),
     [
-        (TextArea(), {"text_area": [0.29, 0.3, 0.9, None], "text_count": [2, 2, 1, None]},
-         [-1, 0, -1, -1]),
+        (TextArea(), {"text_read_area": [0.29, 0.3, 0.9, None]}, [-1, 0, 0, -1]),
         (TextOverlap(), {"text_overlap": [0.4, 0.5, None]}, [-1, 0, -1]),
         (Watermark(), {"text_watermark": [0.0, 0.2, None]}, [-1, 0, -1]),
-        (TextOnly(), {"text_count": [2, 1, 9], "entropy": [1.9, 1.9, 2.0]}, [0, -1, -1]),
+        (TextOnly(), {"text_letters": [4, 3, 9], "text_rest": [0.01, 0.01, 0.02]}, [0, -1, -1]),
         (CaptionTemplate(), {"caption_template": [0.7, 0.8, 1.0]}, [-1, 0, 0]),
         (CaptionCopies(), {"caption_copies": [1, 10, 11]}, [-1, -1, 0]),
         (CaptionBoilerplate(), {"caption_boilerplate": [0.4, 0.5]}, [-1, 0]),

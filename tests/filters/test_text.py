@@ -7,10 +7,10 @@ from rapidocr import RapidOCR
 
 from filters.extract import Batch
 from filters.extract.ocr import TextInImage, rest
-from filters.extract.text_detector import TextDetector, fit, groups_of
-from filters.extract.text_finder import TextSearch
-from filters.extract.text_reader import TextReader, crop_of, ctc
-from filters.extract.text_words import one_off, overlap, watermark_share, words_of
+from filters.extract.text.detector import TextDetector, fit, groups_of
+from filters.extract.text.finder import TextSearch
+from filters.extract.text.reader import TextReader, crop_of, ctc
+from filters.extract.text.words import one_off, overlap, watermark_share, words_of
 from pipeline.weights import model_file
 from tests.toy import draw
 

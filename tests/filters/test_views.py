@@ -11,8 +11,8 @@ from filters.extract import Batch
 from filters.extract.clip import ClipScore
 from filters.extract.clip_views import ClipViews
 from filters.extract.embed import Embeddings, ImageTower, unit_norm
-from filters.extract.masking import masked
-from filters.extract.text_finder import TextSearch
+from filters.extract.text.finder import TextSearch
+from filters.extract.text.masking import masked
 from filters.extract.views import Masked, Views, cropped, mirrored, upside_down
 from filters.open_clip_models import create_model, save_checkpoint_dir
 from pipeline.weights import model_file

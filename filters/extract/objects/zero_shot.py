@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from filters.extract.boxes import Found, suppress
-from filters.extract.prompts import named, padded, prompt_of
+from filters.extract.objects.boxes import Found, suppress
+from filters.extract.objects.prompts import named, padded, prompt_of
 
 if TYPE_CHECKING:
     from torch import Tensor

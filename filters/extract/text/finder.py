@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.extract.base import Batch
-from filters.extract.text_detector import TextDetector
-from filters.extract.text_reader import Line, TextReader, crop_of
+from filters.extract.text.detector import TextDetector
+from filters.extract.text.reader import Line, TextReader, crop_of
 
 DETECTOR, RECOGNISER = "rapidocr_detector", "rapidocr_recogniser"
 # A line is legible from here on. Of rendered text 95 % of the lines score above 0.97; what is read

@@ -1,4 +1,4 @@
-"""Word lists of `phrases.py`: what never names a thing in a picture, and what only seems not to."""
+"""Word lists of `phrases`: what never names a thing in a picture, and what only seems not to."""
 
 
 def _words(text: str) -> frozenset[str]:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator
 
 from filters.extract.base import Batch
-from filters.extract.phrase_words import (
+from filters.extract.objects.phrase_words import (
     ENGLISH,
     ENGLISH_ONLY,
     FOREIGN,

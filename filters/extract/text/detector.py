@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.extract.base import Batch, normalised, onnx_session, resize
-from filters.extract.quads import in_reading_order
+from filters.extract.text.quads import in_reading_order
 
 STRIDE = 32  # the network wants sides that are multiples of this
 # Pixels of one run of the network. On one core large pictures are fastest one by one, since two of

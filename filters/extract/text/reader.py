@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.extract.base import normalised, onnx_session, resize
-from filters.extract.text_detector import groups_of
+from filters.extract.text.detector import groups_of
 
 HEIGHT = 48  # pixels of a line, as the network was trained
 STEP = 32  # widths are padded to a multiple of this, so that lines share a run

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.extract.phrase_words import MODIFIERS
+from filters.extract.objects.phrase_words import MODIFIERS
 
 
 def prompt_of(caption: str) -> str:

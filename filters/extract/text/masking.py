@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.extract.quads import centres, covered, depth, window_of
+from filters.extract.text.quads import centres, covered, depth, window_of
 
 # The surround of a quad: how far it reaches, as a share of the quad's shorter side, and at least.
 SURROUND_SHARE = 0.25
