@@ -42,7 +42,7 @@ def run(cfg: Run, *, out: str | Path, execute: Executor, until: str = "report") 
     folder, clock = Folder(str(out)), Clock()
     check_request(cfg, folder)
     folder.write("config.toml", dump_config(cfg).encode())
-    with progress_bar("score") as bar:
+    with progress_bar("score") as bar, execute:
         curated = curate(
             cfg, run=folder, alignment=cfg.alignment, weights=model_file, execute=execute,
             progress=bar.shards, clock=clock,

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from pipeline.cells import CellPlan
 from pipeline.coordinator import Assignment, Snapshot
@@ -37,7 +37,15 @@ class Job:
 
 
 class Executor(ABC):
-    """Where a run's work is done."""
+    """Where a run's work is done; what it starts in a `with` block is kept until the block ends."""
+
+    @abstractmethod
+    def __enter__(self) -> Self:
+        """Return itself; nothing is started before there is work."""
+
+    @abstractmethod
+    def __exit__(self, *_: object) -> None:
+        """Stop what was started."""
 
     @abstractmethod
     def __call__(self, job: Job, progress: Progress) -> list[str]:

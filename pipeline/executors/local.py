@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 from pipeline.cells import Cell, Work
 from pipeline.coordinator import Coordinator
@@ -14,6 +15,13 @@ from pipeline.leases import Lease, Report
 
 class Local(Executor):
     """This process; a sample that kills it kills the run, unlike on Ray."""
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop nothing."""
 
     def __call__(self, job: Job, progress: Progress) -> list[str]:
         """Score with one cell."""

@@ -5,9 +5,9 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pipeline.cells import CellPlan
 from pipeline.executors.actors import CellActor, CoordinatorActor
@@ -24,20 +24,45 @@ PLACE_S = 600.0  # for an autoscaler to bring the nodes
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
 class OnRay(Executor):
-    """A Ray cluster.
+    """A Ray cluster."""
 
-    Attributes:
-        address: `local` starts one on this machine and stops it again; `auto` or `ray://...` or
-            `host:port` joins one.
-    """
+    def __init__(self, address: str) -> None:
+        """Take an address; nothing is joined yet.
 
-    address: str
+        Args:
+            address: `local` starts one on this machine and stops it again; `auto` or `ray://...` or
+                `host:port` joins one.
+        """
+        self.address = address
+        self._kept: ExitStack | None = None
+
+    def __enter__(self) -> Self:
+        """Keep the connection, once there is one, until the end of the block."""
+        self._kept = ExitStack()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of it."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
+
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        import ray
+
+        if self._kept is None:
+            with connected(self.address):
+                yield
+            return
+        if not ray.is_initialized():
+            self._kept.enter_context(connected(self.address))
+        yield
 
     def __call__(self, job: Job, progress: Progress) -> list[str]:
         """Score with a pool of cells."""
-        with connected(self.address):
+        with self._connected():
             parcels = {} if self.address == "local" else ship(job.plan.weights)
             count, share = _size(job.plan, len(job.shards))
             pool = Pool(job, count, share, parcels)
@@ -55,7 +80,7 @@ class OnRay(Executor):
         weights: Mapping[str, Path],
     ) -> Iterator[Result]:
         """Call in tasks, on every node."""
-        with connected(self.address):
+        with self._connected():
             paths = {name: str(path) for name, path in weights.items()}
             parcels = {} if self.address == "local" else ship(paths)
             yield from map_in_tasks(function, shared, items, weights=paths, parcels=parcels)
