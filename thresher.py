@@ -24,7 +24,6 @@ from pipeline.pairs import pairs_from_shards, select
 from pipeline.plan import plan as run_plan
 from pipeline.pools.command import pool_app
 from pipeline.progress import progress_bar
-from pipeline.schema import parse_reasons
 from pipeline.shards import list_shards
 from pipeline.subset import pairs_of, read_subset
 from pipeline.summary import headline, summarise
@@ -105,6 +104,7 @@ Sets = Annotated[list[str] | None, typer.Option("--set", help="Override: a.b=c, 
 Out = Annotated[str | None, typer.Option(help="Run folder; default runs/<name of the config>.")]
 Repair = Annotated[bool, typer.Option(help="Have the next run make what is wrong again.")]
 Errors = Annotated[str, typer.Option(help="Reason codes, separated by commas.")]
+Nulls = Annotated[str, typer.Option(help="Columns without a value, separated by commas.")]
 Ray = Annotated[str, typer.Option(help="off, local, auto, or the address of a Ray cluster.")]
 
 
@@ -243,13 +243,13 @@ def verify(folder: RunFolder, repair: Repair = False) -> None:
 
 
 @app.command()
-def retry(folder: RunFolder, errors: Errors, ray: Ray = "local") -> None:
-    """Score shards again that have rows with these errors, and no others; then decide anew.
+def retry(folder: RunFolder, errors: Errors = "", nulls: Nulls = "", ray: Ray = "local") -> None:
+    """Score shards again that have rows with these errors, or without a value; then decide anew.
 
     Example: thresher retry runs/demo --errors=unreadable,timeout
     """
     where = Folder(folder)
-    records = health.with_errors(where, parse_reasons(errors))
+    records = health.to_retry(where, errors=errors, nulls=nulls)
     health.strike(where, records)
     print(f"{len(records)} tables are made again")
     _run(where.path("config.toml"), [], folder, ray, "curate")

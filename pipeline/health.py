@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 
 from pipeline.folder import Folder
 from pipeline.ledger import Ledger, Record
+from pipeline.missing import nulls_of
+from pipeline.schema import parse_reasons
 from pipeline.scores import Scores
 
 
@@ -108,10 +110,45 @@ def _defect(folder: Folder, record: Record) -> str:
     return ""
 
 
-def with_errors(run: Folder, errors: Sequence[str]) -> list[Record]:
-    """Return the records of shards that have rows with one of these reason codes."""
-    wanted = set(errors)
-    return [r for r in Ledger(store_of(run)).records() if wanted & set(r.reasons)]
+def to_retry(run: Folder, *, errors: str, nulls: str) -> list[Record]:
+    """Return the records of shards with rows of these errors, or without these values.
+
+    Args:
+        run: The run folder.
+        errors: Reason codes, separated by commas.
+        nulls: Columns, separated by commas.
+
+    Raises:
+        ValueError: Neither is given, or something is named that is not there.
+    """
+    if not (errors or nulls):
+        raise ValueError("retry: got neither --errors nor --nulls, expected at least one of them")
+    wanted, records = set(parse_reasons(errors)), Ledger(store_of(run)).records()
+    with_errors = [record for record in records if wanted & set(record.reasons)]
+    return with_errors + (with_nulls(run, nulls.split(",")) if nulls else [])
+
+
+def with_nulls(run: Folder, columns: Sequence[str]) -> list[Record]:
+    """Return the records of shards that have scored rows without a value in one of these columns.
+
+    Raises:
+        ValueError: No table has such a column.
+    """
+    store, wanted = store_of(run), set(columns)
+    ledger = Ledger(store)
+    holds = {s: {c for cs in writes.values() for c in cs} for s, writes in ledger.stages.items()}
+    if unknown := sorted(wanted - set().union(*holds.values())):
+        raise ValueError(
+            f"nulls: got column {unknown[0]!r}, expected one that was scored; `thresher filters "
+            "list --extractors` names them"
+        )
+    found = []
+    for record in ledger.records():
+        if held := wanted & holds[record.stage]:
+            nulls, ok, rows = nulls_of((store / "scores" / record.stage).path(record.name))
+            if any(nulls[column] > rows - ok for column in held):
+                found.append(record)
+    return found
 
 
 def strike(run: Folder, records: Sequence[Record]) -> None:

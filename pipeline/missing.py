@@ -48,7 +48,7 @@ def missing_values(scores: Scores, writers: Sequence[Extractor | Derive]) -> lis
     good: dict[str, int] = dict.fromkeys(scores.columns, 0)
     for shard in range(len(scores)):
         for url, columns in scores.tables(shard):
-            null_by_column, ok, rows = _footer(url)
+            null_by_column, ok, rows = nulls_of(url)
             for column in columns:
                 nulls[column] += null_by_column[column] - (rows - ok)
                 good[column] += ok
@@ -78,7 +78,7 @@ def without_values(missing: Sequence[Mapping[str, Any]]) -> str:
     return f"pairs without a value: {told}" if told else ""
 
 
-def _footer(url: str) -> tuple[dict[str, int], int, int]:
+def nulls_of(url: str) -> tuple[dict[str, int], int, int]:
     """Return a table's nulls by column, its rows with status `ok`, and all its rows."""
     with fsspec.open(url, "rb") as stream:
         file = pq.ParquetFile(stream)

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -23,13 +23,17 @@ class Poison(Extractor):
 
     Attributes:
         loads: What happens when the model is loaded.
+        raises: A file: while it is there, every batch raises; `""` for none.
         pause: A file: while it is there, no batch is scored; `""` for none.
+        vital: Whether the run ends, and a pair is out, where it fails.
         weights: Model files to read; the first one's size is added to every count.
     """
 
     loads: Loads = "well"
+    raises: str = field(default="", metadata={"identity": False})
     pause: str = ""
     weights: tuple[str, ...] = ()
+    vital: bool = False
     kind: Literal["poison"] = "poison"
     columns: ClassVar[tuple[Column, ...]] = (
         Column("letters", "int32", "letter", "[0, inf)", "letters of the caption"),
@@ -46,6 +50,8 @@ class Poison(Extractor):
         plus = sum(len(weights[name].read_bytes()) for name in self.weights)
 
         def score(batch: Batch) -> dict[str, Values]:
+            if self.raises and Path(self.raises).exists():
+                raise RuntimeError("told to")
             while self.pause and Path(self.pause).exists():
                 threading.Event().wait(0.05)
             for caption in batch.captions:

@@ -12,13 +12,17 @@ from pipeline.cells.plan import Stopwatch
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+TOLD = 5  # failures of one extractor that are warned of; the rest are counted in the report
+
+
+@dataclass(slots=True)
 class Loaded:
-    """An extractor with its model."""
+    """An extractor with its model, and on how many pairs it has raised."""
 
     kind: str
     score: Score
     vital: bool
+    raised: int = 0
 
 
 def load_all(
@@ -81,6 +85,8 @@ def _by_row(each: Loaded, batch: Batch) -> list[dict[str, Any] | None]:
         return [{name: values[i] for name, values in columns.items()} for i in range(len(batch))]
     except Exception as error:  # a model may raise anything on hostile input
         if len(batch) == 1:
-            logger.warning("%s raised on a pair: %s: %s", each.kind, type(error).__name__, error)
+            each.raised += 1
+            level = logging.WARNING if each.raised <= TOLD else logging.DEBUG
+            logger.log(level, "%s raised on a pair: %s: %s", each.kind, type(error).__name__, error)
             return [None]
         return [_by_row(each, batch.row(i))[0] for i in range(len(batch))]

@@ -50,7 +50,14 @@ class Work:
                     time.sleep(IDLE_S)
         finally:
             self._pool.shutdown(cancel_futures=True)
+            self._close_unread()
             self._cell.close()
+
+    def _close_unread(self) -> None:
+        """Close what was fetched ahead and is not wanted any more."""
+        for future in self._files.values():
+            if not future.cancelled() and future.exception() is None:
+                future.result().close()
 
     def _do_some(self) -> list[Report]:
         """Do at least one lease, and as many more as `REPORT_S` holds.

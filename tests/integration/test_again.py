@@ -4,13 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from filters.extract import CaptionStatistics
 from pipeline.executors import run_local
 from pipeline.folder import Folder
-from pipeline.health import strike, with_errors
+from pipeline.health import strike, to_retry
 from pipeline.ledger import Ledger
 from pipeline.shards import write_shard
+from tests.integration.engine import score
+from tests.poison import Poison
 from tests.toy import build_pool, pair
 from thresher import run
 
@@ -28,9 +32,11 @@ def test_only_shards_with_the_error_are_scored_again(load, tmp_path):
     cfg, out = load("ensemble.prior=0.9", shards=pool), tmp_path / "run"
     first = run(cfg, out=out, execute=run_local, until="curate")
     before = finished_at(Folder(str(out)))
-    assert with_errors(Folder(str(out)), ["timeout", "unreadable"]) == []
+    assert to_retry(Folder(str(out)), errors="timeout,unreadable", nulls="") == []
     records = [
-        r for r in with_errors(Folder(str(out)), ["decode_error"]) if r.stage.startswith("score-")
+        r
+        for r in to_retry(Folder(str(out)), errors="decode_error", nulls="")
+        if r.stage.startswith("score-")
     ]
     assert [r.shard.rpartition("-")[0] for r in records] == ["broken"]
     strike(Folder(str(out)), records)
@@ -52,6 +58,25 @@ def test_the_command_line_retries(load, tmp_path):
     wrong = subprocess.run([*command, "oops"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
     assert "got 'oops', expected some of" in wrong.stderr
+
+
+def test_rows_that_an_extractor_left_empty_are_sent_back_by_column(pool, tmp_path):
+    broken, out = tmp_path / "broken", Folder(str(tmp_path / "out"))
+    broken.touch()
+    extractors = (Poison(raises=str(broken)), CaptionStatistics())
+    values = lambda: np.concatenate(list(score(pool, out.url, *extractors).numbers("letters")))  # noqa: E731
+    assert np.isnan(values()).all()
+    broken.unlink()
+    assert np.isnan(values()).all()  # what is done is done
+    records = to_retry(out, errors="", nulls="letters")
+    assert len(records) == 3
+    assert to_retry(out, errors="", nulls="caption_words") == []
+    strike(out, records)
+    assert (values() > 0).all()
+    assert to_retry(out, errors="", nulls="letters") == []
+    for nulls, message in (("lettres", "got column 'lettres'"), ("", "neither --errors nor --nul")):
+        with pytest.raises(ValueError, match=message):
+            to_retry(out, errors="", nulls=nulls)
 
 
 def test_two_runs_share_scores(load, pool, tmp_path):

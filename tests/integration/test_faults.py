@@ -124,6 +124,18 @@ def test_what_leaves_no_record_is_reported_before_the_next_lease(cell):
     assert told == [[], ["try"], ["count"], ["score"]]
 
 
+def test_what_was_fetched_ahead_and_is_not_wanted_is_closed(cell):
+    at_work, shard = cell
+    opened, exchange = [], iter([[Lease(shard, "count"), Lease(shard)], None])
+
+    def opening(url):
+        opened.append(open_shard(url))
+        return opened[-1]
+
+    Work(at_work, lambda *_: next(exchange), opening).run()  # ends with one lease in hand
+    assert [file.closed for file in opened] == [True, True]
+
+
 def test_a_cell_that_is_killed_in_a_part_changes_no_byte(ray, long, tmp_path):
     pause = tmp_path / "pause"
     score(long, tmp_path / "reference", Poison(pause=str(pause)), batch=4)
