@@ -71,7 +71,7 @@ class ClipScore(ClipModel):
     """
 
     kind: Literal["clip"] = "clip"
-    columns: ClassVar[tuple[Column, ...]] = (
+    columns = (
         Column("alignment", "float32", "", "[-1, 1]", "cosine of picture and caption (CLIP)"),
     )
     version: ClassVar[int] = 2

@@ -43,7 +43,7 @@ class ClipViews(ClipModel):
         require_distinct(self.views, kind=self.kind)
 
     @property
-    def columns(self) -> tuple[Column, ...]:  # pyrefly: ignore[bad-override]
+    def columns(self) -> tuple[Column, ...]:
         """One for each view."""
         return tuple(
             Column(f"alignment_{v}", "float32", "", "[-1, 1]", f"the same, {MEANING[v]}")
@@ -51,7 +51,7 @@ class ClipViews(ClipModel):
         )
 
     @property
-    def weights(self) -> tuple[str, ...]:  # pyrefly: ignore[bad-override]
+    def weights(self) -> tuple[str, ...]:
         """What finds text, if it is wanted."""
         return self.text.networks if "masked" in self.views else ()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from filters.extract.base import Batch, Column, Extractor, Score, Values
+from filters.extract.base import Batch, Extractor, Score, Values
 from filters.extract.chunks import Chunked
 from filters.extract.objects.boxes import COLUMNS, columns_of
 from filters.extract.objects.phrases import phrases_of
@@ -39,7 +39,7 @@ class Grounding(Extractor):
     threshold: float = 0.3
     text_threshold: float = 0.25
     batch: int = 16
-    columns: ClassVar[tuple[Column, ...]] = COLUMNS
+    columns = COLUMNS
     accelerator: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ class Quality(Extractor):
 
     kind: Literal["quality"] = "quality"
     preprocess: Literal["fast", "exact"] = "fast"
-    columns: ClassVar[tuple[Column, ...]] = (
+    columns = (
         Column("blur", "float32", "", "[0, 1]", "strength of edges; small is blurred"),
         Column("dark", "float32", "", "[0, 1]", "brightness of the lightest pixels"),
         Column("light", "float32", "", "[0, 1]", "darkness of the darkest pixels"),

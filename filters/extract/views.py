@@ -7,7 +7,7 @@ was changed is what decided (EcoDatum, arXiv:2502.08211; T-MARS, arXiv:2307.0313
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,14 +72,14 @@ class Views(Extractor):
 
     kind: Literal["views"] = "views"
     views: tuple[View, ...] = ("flipped", "upside_down", "cropped")
-    weights: ClassVar[tuple[str, ...]] = (TOWER,)
+    weights = (TOWER,)
 
     def __post_init__(self) -> None:
         """Refuse no view, and one twice."""
         require_distinct(self.views, kind=self.kind)
 
     @property
-    def columns(self) -> tuple[Column, ...]:  # pyrefly: ignore[bad-override]
+    def columns(self) -> tuple[Column, ...]:
         """One for each view."""
         return tuple(embedding_column(view) for view in self.views)
 
@@ -111,10 +111,10 @@ class Masked(TextSearch, Extractor):
     """
 
     kind: Literal["masked"] = "masked"
-    columns: ClassVar[tuple[Column, ...]] = (embedding_column("masked"),)
+    columns = (embedding_column("masked"),)
 
     @property
-    def weights(self) -> tuple[str, ...]:  # pyrefly: ignore[bad-override]
+    def weights(self) -> tuple[str, ...]:
         """The tower, and what finds text."""
         return (TOWER, *self.networks)
 
