@@ -16,7 +16,7 @@ from filters.extract.base import Batch, Column, Score, Values
 from filters.extract.clip import ClipModel, Encoder, cosine
 from filters.extract.text.finder import TextFinder, TextSearch
 from filters.extract.text.masking import masked
-from filters.extract.views import CHANGES, MEANING, require_distinct
+from filters.extract.views import CHANGES, alignment_column, require_distinct
 
 ClipView = Literal["flipped", "upside_down", "cropped", "masked"]
 
@@ -45,10 +45,7 @@ class ClipViews(ClipModel):
     @property
     def columns(self) -> tuple[Column, ...]:
         """One for each view."""
-        return tuple(
-            Column(f"alignment_{v}", "float32", "", "[-1, 1]", f"the same, {MEANING[v]}")
-            for v in self.views
-        )
+        return tuple(alignment_column(view) for view in self.views)
 
     @property
     def weights(self) -> tuple[str, ...]:

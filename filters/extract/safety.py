@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from filters.extract.base import Batch, Column, Extractor, Score, Values, onnx_session
-from filters.extract.faces import FacesFound, faces_found, union_area
+from filters.extract.faces import FacesFound, faces_found
+from filters.extract.objects.boxes import union_area
 from filters.extract.text.detector import fit
 
 NSFW_RESIZED, NSFW_SIDE = 256, 224

@@ -61,6 +61,12 @@ def embedding_column(view: str) -> Column:
     return Column(f"{view}_embedding", "embedding", "", "[-1, 1]", meaning, IMAGE_DIM)
 
 
+def alignment_column(view: str) -> Column:
+    """Return the column of how well the caption fits a view."""
+    meaning = f"alignment, {MEANING[view]}"
+    return Column(f"alignment_{view}", "float32", "", "[-1, 1]", meaning)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Views(Extractor):
     """EfficientNet-Lite0 features of changed pictures, unit norm, one column for each change.
