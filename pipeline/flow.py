@@ -103,7 +103,8 @@ def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
     Raises:
         ValueError: There is such a column, or one that two would write.
     """
-    written = {c.name: c.dtype for e in cfg.extract for c in e.columns}  # `Curation`: none twice
+    # `Curation` has seen to it that no two extractors write a column.
+    written: dict[str, str] = {c.name: c.dtype for e in cfg.extract for c in e.columns}
     for relation in relations:
         _write(relation.column.name, columns_of(relation, list(written)), written)
     for what in cfg.derive:

@@ -70,6 +70,19 @@ class Batch:
             self._made[key] = make()
         return self._made[key]
 
+    def seen(self, kind: str, *, exact: bool) -> Sequence[NDArray[np.uint8]]:
+        """Return the pictures or, if `exact`, the originals, for an extractor of this kind.
+
+        Raises:
+            ValueError: There are no originals.
+        """
+        if exact and len(self.originals) != len(self):
+            raise ValueError(
+                f"{kind}: got {len(self.originals)} originals for {len(self)} pairs, expected one "
+                "each; decode them with pipeline.decode.decode_exact"
+            )
+        return self.originals if exact else self.pictures
+
     def __len__(self) -> int:
         """Return B."""
         return len(self.captions)

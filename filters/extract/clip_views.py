@@ -65,7 +65,7 @@ class ClipViews(ClipModel):
                     assert finder is not None
                     image_BD = embed_masked(batch, encoder, finder, exact=self.exact)
                 else:
-                    seen = batch.originals if self.exact else batch.pictures
+                    seen = batch.seen(self.kind, exact=self.exact)
                     changed = [CHANGES[view](picture) for picture in seen]
                     image_BD = encoder.pictures(pictures_only(changed))
                 columns[f"alignment_{view}"] = cosine(image_BD, text_BD)
@@ -83,7 +83,7 @@ def embed_masked(
     image_BD = encoder.of(batch)
     if not written:
         return image_BD
-    seen = batch.originals if exact else batch.pictures
+    seen = batch.seen("clip_views", exact=exact)
     bare = [masked(seen[i], regions[i]) for i in written]
     image_BD = image_BD.copy()
     image_BD[written] = encoder.pictures(pictures_only(bare))

@@ -83,10 +83,6 @@ def samples_of(batch: Batch) -> list[Sample]:
     Raises:
         ValueError: The batch is without originals.
     """
-    if len(batch.originals) != len(batch):
-        raise ValueError(
-            f"grounding: got {len(batch.originals)} originals for {len(batch)} pairs, expected one "
-            "each; decode them with pipeline.decode.decode_exact"
-        )
-    each = zip(batch.originals, batch.captions, phrases_of(batch), strict=True)
+    originals = batch.seen("grounding", exact=True)
+    each = zip(originals, batch.captions, phrases_of(batch), strict=True)
     return [Sample(picture, caption, phrases) for picture, caption, phrases in each]

@@ -58,12 +58,7 @@ class Quality(Extractor):
         del weights, threads
 
         def score(batch: Batch) -> dict[str, Values]:
-            pictures = batch.originals if self.exact else batch.pictures
-            if len(pictures) != len(batch):
-                raise ValueError(
-                    f"quality: got {len(pictures)} originals for {len(batch)} pairs, expected one "
-                    'for each; set preprocess = "fast" where nobody decodes them'
-                )
+            pictures = batch.seen(self.kind, exact=self.exact)
             sizes_and_pictures = list(zip(batch.sizes, pictures, strict=True))
             dark_light_B2 = np.array([dark_and_light(p) for p in pictures]).reshape(-1, 2)
             return {
