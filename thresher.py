@@ -262,11 +262,8 @@ def report(folder: RunFolder) -> None:
     Example: thresher report runs/demo
     """
     from pipeline.report import write_report
-    from pipeline.scores import Scores
 
-    where = Folder(folder)
-    health.store_of(where)
-    print(write_report(where, Scores.load((where / "subset").read("scores.parquet"))))
+    print(write_report(Folder(folder), health.scores_of(Folder(folder))))
 
 
 def main() -> None:

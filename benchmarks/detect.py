@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from decode import heading
+from heading import heading
 from numpy.typing import NDArray
 from photographs import photographs
 
@@ -47,7 +47,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     pictures = [decode_picture(data, min_side=320).rgb for data in photographs(SIZE)][:BATCH]
-    print(heading())
+    print(heading("one thread"))
     print(f"\n{len(pictures)} photographs, {SIZE[0]} x {SIZE[1]}\n")
     turns = ours(pictures, arguments.rounds)
     if arguments.peer:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from exactness import openclipart
+from heading import heading
 from numpy.typing import NDArray
 from photographs import photographs
 from PIL import Image
@@ -52,6 +53,7 @@ def main() -> None:
         "landscapes, none": decoded(photographs((500, 375))),
         "openclipart, drawn faces among them": decoded(openclipart(arguments.drawings)),
     }
+    print(heading("CenterFace at a longest side of 320 pixels") + "\n")
     print(
         "| pictures | number | threshold | with a face | faces |\n| --- | --- | --- | --- | --- |"
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from decode import heading
+from heading import heading
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save_file
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     with threadpool_limits(1), tempfile.TemporaryDirectory() as folder:
-        print(heading())
+        print(heading("one thread"))
         costs(batches_of(pictures(arguments.pool, arguments.rows)), Path(folder), arguments.rounds)
         knowledge(pictures(arguments.pool, arguments.probes))
 

@@ -9,11 +9,7 @@ so that what else runs on the machine counts only by what it does to caches and 
 """
 
 import argparse
-import os
-import platform
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -21,7 +17,7 @@ import cv2
 import numpy as np
 import onnxruntime
 import torch
-from decode import processor
+from heading import heading
 from numpy.typing import NDArray
 from photographs import photographs
 from rapidocr import RapidOCR
@@ -60,7 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    print(heading())
+    print(heading(f"onnxruntime {onnxruntime.__version__}; one thread"))
     drawings = pool_pictures(arguments.pool)[: arguments.pictures]
     taken = [decode_rgb(data, min_side=PICTURE_SIDE) for data in photographs((500, 375))]
     measure("openclipart", drawings, arguments.rounds)
@@ -190,18 +186,6 @@ def compare_words(pictures: Pictures) -> None:
 def words(lines: Sequence[str]) -> set[str]:
     """Return the different words of a picture's lines."""
     return {word for line in lines for word in words_of(line)}
-
-
-def heading() -> str:
-    """Say where the numbers are from."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return (
-        f"Commit {commit}, {os.cpu_count()} cores, {processor()}, Python "
-        f"{platform.python_version()}, onnxruntime {onnxruntime.__version__}; one thread; command: "
-        f"`python {' '.join(sys.argv)}`"
-    )
 
 
 if __name__ == "__main__":

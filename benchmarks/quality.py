@@ -9,12 +9,14 @@ more is halved at least.
 """
 
 import argparse
+from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
 from cleanvision.issue_managers.image_property_issue_manager import ImagePropertyIssueManager
 from cleanvision.utils.utils import get_score_colname
 from exactness import openclipart
+from heading import heading
 from numpy.typing import NDArray
 from photographs import photographs
 from PIL import Image
@@ -40,6 +42,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sets = {f"photographs, {w} x {h}": photographs((w, h)) for w, h in SIZES}
     sets["openclipart"] = openclipart(arguments.drawings)
+    print(heading(f"cleanvision {version('cleanvision')}") + "\n")
     print(
         "| pictures | number | score | whole: largest | reduced: mean | largest | issue changes |"
     )

@@ -8,12 +8,12 @@ from its own weights; scores are shared. Writes a Markdown table to standard out
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+
+from heading import heading
 
 METRICS = (
     "zeroshot:category/acc1", "zeroshot:category/acc5", "zeroshot:category/mean_per_class_recall",
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--set", dest="sets", action="append", default=[])
     arguments = parser.parse_args()
     found = [one_seed(arguments, seed) for seed in arguments.seeds]
-    print(heading(arguments.seeds))
+    print(heading(f"seeds {arguments.seeds}, mean and (smallest to largest) over seeds") + "\n")
     print("| metric | subset | random pairs | difference |\n| --- | --- | --- | --- |")
     for metric in METRICS:
         print(row(metric, found))
@@ -51,17 +51,6 @@ def one_seed(arguments: argparse.Namespace, seed: int) -> dict:
     command = [sys.executable, "-m", "thresher", "train", str(CONFIG), "--out", str(arguments.out)]
     subprocess.run([*command, *flags], check=True, stdout=sys.stderr)
     return json.loads((arguments.out / "summary.json").read_text(encoding="utf-8"))
-
-
-def heading(seeds: list[int]) -> str:
-    """Say where and of what the numbers are."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return (
-        f"Commit {commit}, {os.cpu_count()} cores ({platform.machine()}), seeds {seeds}, "
-        f"mean and (smallest to largest) over seeds; command: `{' '.join(sys.argv)}`\n"
-    )
 
 
 def row(metric: str, found: list[dict]) -> str:

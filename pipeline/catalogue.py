@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from filters.concepts import Consensus
-from filters.extract import Column, Extractor
+from filters.extract import Column
 from filters.plugins import AnyDerive, AnyExtractor, AnyRule, kind_of, members
 from filters.rules import ReadyMade
 from pipeline.relate import READS, Relation
@@ -131,11 +131,11 @@ def example(cls: type[Any]) -> Any:
         return None
 
 
-def _extractor(cls: type[Extractor]) -> Writer:
+def _extractor(cls: type[Any]) -> Writer:
     one = example(cls) or cls
-    fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[bad-argument-type]
+    fields = [f.name for f in dataclasses.fields(cls)]
     cost = COSTS[1]  # word lists and n-grams; what is worth a GPU is below
-    if cls.pixels:
+    if one.pixels:  # true of a class alone where it is a property
         cost = COSTS[3] if _of(one, "weights") else COSTS[2]
     if cls.accelerator:
         cost = COSTS[4]

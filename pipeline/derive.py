@@ -24,7 +24,7 @@ from pipeline.ledger import Ledger, Record, Writer
 from pipeline.publish import Stage, publish
 from pipeline.scores import Scores, locate
 from pipeline.shards import Shard
-from pipeline.tables import embedding
+from pipeline.tables import embedding, is_embedding
 
 AT_ONCE = 16  # shards of one task, which loads its model once
 MERGED_AT_ONCE = 16  # counts that are held apart
@@ -124,7 +124,7 @@ def _values(table: pa.Table, name: str) -> NDArray[Any] | list[Any]:
     """Return a column as `filters.derive.base.Columns` has it."""
     field = table.schema.field(name)
     column = table.column(name)
-    if field.metadata and b"shape" in field.metadata:
+    if is_embedding(field):
         return embedding(table, name)
     if pa.types.is_uint64(field.type):
         return column.fill_null(0).to_numpy()

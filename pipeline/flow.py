@@ -15,6 +15,7 @@ from pipeline.derive import derive
 from pipeline.executors import Executor, Progress
 from pipeline.folder import Folder
 from pipeline.relate import READS, Relation, columns_of, relate
+from pipeline.schema import BASE_SCHEMA
 from pipeline.score import score_shards
 from pipeline.scores import Scores
 from pipeline.shards import Shard, find_shards
@@ -102,9 +103,8 @@ def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
     Raises:
         ValueError: There is such a column, or one that two would write.
     """
-    written: dict[str, str] = {}
-    for extractor in cfg.extract:
-        _write(extractor.kind, extractor.columns, written)
+    # `Curation` has seen to it that no two extractors write a column.
+    written: dict[str, str] = {c.name: c.dtype for e in cfg.extract for c in e.columns}
     for relation in relations:
         _write(relation.column.name, columns_of(relation, list(written)), written)
     for what in cfg.derive:
@@ -125,10 +125,10 @@ def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
 def _write(kind: str, columns: Sequence[Column], written: dict[str, str]) -> None:
     """Add what something writes; nothing else may write it."""
     for column in columns:
-        if column.name in written:
+        if column.name in written or column.name in BASE_SCHEMA.names:
             raise ValueError(
-                f"{kind}: got column {column.name!r}, which something before it in the config "
-                "writes, expected a new one; take one of the two out"
+                f"{kind}: got column {column.name!r}, which something before it writes, "
+                "expected a new one; rename it, or take one of the two out"
             )
         written[column.name] = column.dtype
 

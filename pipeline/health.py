@@ -171,3 +171,19 @@ def store_of(run: Folder) -> Folder:
         f"run: got {run.url}, expected the folder of a run (it has a config.toml or a ledger); "
         "give the folder that --out named"
     )
+
+
+def scores_of(run: Folder) -> Scores:
+    """Return the columns of a run that has been curated.
+
+    Raises:
+        ValueError: It is no run, or has not come to its subset yet.
+    """
+    store_of(run)
+    try:
+        return Scores.load((run / "subset").read("scores.parquet"))
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"run: got {run.url} without subset/scores.parquet, expected a run that has been "
+            "curated; `thresher curate` its config first"
+        ) from error

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from filters.auc import auc
 from filters.rules import DROP
 from pipeline.schema import Reason
 from pipeline.tables import read
@@ -75,7 +76,7 @@ def drops_by_rule(truth: str, decisions: pa.Table) -> dict[str, dict[str, Found]
         return {}
     voted = decisions.filter(pc.is_valid(decisions.column(rules[0])))
     kind_N = np.array([by_uid.get(uid.hex(), "") for uid in voted.column("uid").to_pylist()], str)
-    kinds = sorted(set(kind_N.tolist()) - {""}, key=lambda kind: (kind != CLEAN, kind))
+    kinds = sorted(set(kind_N.tolist()) - {""})
     found = {}
     for rule in rules:
         drop_N = voted.column(rule).to_numpy() == DROP
@@ -87,18 +88,11 @@ def drops_by_rule(truth: str, decisions: pa.Table) -> dict[str, dict[str, Found]
 
 
 def alignment_auc(truth: str, uid_N: NDArray[np.bytes_], alignment_N: NDArray[np.float32]) -> float:
-    """Probability that a clean pair scores above a swapped one, in [0, 1]; NaN without either.
-
-    The area under the ROC curve, as the normalised Mann-Whitney rank sum; ties count half.
-    """
+    """Probability that a clean pair scores above a swapped one, in [0, 1]; NaN without either."""
     table = read(truth, ["uid", "kind"])
     kind = dict(zip(table.column("uid").to_pylist(), table.column("kind").to_pylist(), strict=True))
     kind_N = np.array([kind.get(bytes(u).ljust(16, b"\0").hex(), "") for u in uid_N])
-    clean, swapped = np.sort(alignment_N[kind_N == CLEAN]), alignment_N[kind_N == SWAPPED]
-    if not len(clean) or not len(swapped):
-        return float("nan")
-    below = np.searchsorted(clean, swapped, "left") + np.searchsorted(clean, swapped, "right")
-    return float(1 - below.mean() / 2 / len(clean))
+    return auc(alignment_N[kind_N == CLEAN], alignment_N[kind_N == SWAPPED])
 
 
 def _kept(decisions: pa.Table) -> dict[str, bool]:

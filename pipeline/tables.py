@@ -50,7 +50,7 @@ def to_array(values: Any, field: pa.Field, *, valid_N: NDArray[np.bool_]) -> pa.
         field: The column.
         valid_N: Which of the N rows have a value.
     """
-    if field.metadata and b"shape" in field.metadata:
+    if is_embedding(field):
         rows = np.ascontiguousarray(np.asarray(values, "<f2")).tobytes()
         width = field.type.byte_width
         values = [rows[at : at + width] for at in range(0, len(rows), width)]
@@ -100,6 +100,11 @@ def read(url: str, columns: Sequence[str] | None = None) -> pa.Table:
         f"table {url}: got no column {missing[0]!r}, expected one of "
         f"{', '.join(file.schema_arrow.names)}"
     )
+
+
+def is_embedding(field: pa.Field) -> bool:
+    """Tell whether a column of a score table holds embeddings."""
+    return b"shape" in (field.metadata or {})
 
 
 def embedding(table: pa.Table, name: str) -> NDArray[np.float16]:

@@ -35,9 +35,7 @@ class Poison(Extractor):
     weights: tuple[str, ...] = ()
     vital: bool = False
     kind: Literal["poison"] = "poison"
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("letters", "int32", "letter", "[0, inf)", "letters of the caption"),
-    )
+    columns = (Column("letters", "int32", "letter", "[0, inf)", "letters of the caption"),)
     pixels: ClassVar[bool] = False
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from filters.extract import Column
+from filters.extract.views import MEANING, alignment_column, embedding_column
 from training.losses import siglip_init, siglip_loss
 
 
@@ -45,15 +46,7 @@ class Alignment:
         "alignment", "float32", "", "[-1, 1]", "cosine of picture and caption in the fitted space"
     )
     views: ClassVar[Mapping[str, Column]] = {
-        f"{view}_embedding": Column(
-            f"alignment_{view}", "float32", "", "[-1, 1]", f"alignment with the picture {how}"
-        )
-        for view, how in (
-            ("flipped", "mirrored left to right"),
-            ("upside_down", "turned upside down"),
-            ("cropped", "cropped to its middle"),
-            ("masked", "without its text"),
-        )
+        embedding_column(view).name: alignment_column(view) for view in MEANING
     }
     version: ClassVar[int] = 2
 

@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.folder import Folder
-from pipeline.health import store_of
-from pipeline.scores import Scores
+from pipeline.health import scores_of
 from pipeline.staging import split_url
 
 head_app = typer.Typer(no_args_is_help=True, help="Heads on stored columns, from a few labels.")
@@ -44,7 +43,8 @@ def head_train(
             "one of the two options out"
         )
     _require_suffix(out, ".safetensors")
-    found = labelled_embeddings(_scores(folder), read_labels(labels, target=target), column=column)
+    known = read_labels(labels, target=target)
+    found = labelled_embeddings(scores_of(Folder(folder)), known, column=column)
     shape = Shape(hidden=hidden, stage_dims=STAGE_DIMS if stages else ())
     head = fit_head(
         found.values, found.target_N, shape=shape, seed=seed,
@@ -84,7 +84,8 @@ def head_combine(
 
     _require_suffix(out, ".json")
     names = [name for name in scores.split(",") if name]
-    found = labelled_scores(_scores(folder), read_labels(labels, target=target), columns=names)
+    known = read_labels(labels, target=target)
+    found = labelled_scores(scores_of(Folder(folder)), known, columns=names)
     mixture = fit_mixture(found.values, found.target_N, names=names)
     _write(out, mixture.to_json().encode())
     predicted = found.values @ np.array(list(mixture.weights.values())) + mixture.bias
@@ -93,23 +94,6 @@ def head_combine(
     for name, weight in mixture.weights.items():
         typer.echo(f"  {name} {weight:.4f}")
     typer.echo("on these labels: " + ", ".join(f"{k} {v:.3f}" for k, v in metrics.items()))
-
-
-def _scores(folder: str) -> Scores:
-    """Return the columns of a run that has been curated.
-
-    Raises:
-        ValueError: It is no run, or has not come to its subset yet.
-    """
-    where = Folder(folder)
-    store_of(where)
-    try:
-        return Scores.load((where / "subset").read("scores.parquet"))
-    except FileNotFoundError as error:
-        raise ValueError(
-            f"run: got {folder} without subset/scores.parquet, expected a run that has been "
-            "curated; `thresher curate` its config first"
-        ) from error
 
 
 def _require_suffix(out: str, suffix: str) -> None:

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from filters.auc import auc
+
 BINS = 10
 
 
@@ -14,7 +16,7 @@ def judge(
     if task == "logistic":
         predicted = predicted.clip(0, 1)  # a weighted sum may be a bit outside
         return {
-            "auc": auc(predicted, target),
+            "auc": auc(predicted[target == 1], predicted[target == 0]),
             "accuracy": float(np.mean((predicted >= 0.5) == (target == 1))),  # noqa: PLR2004
             "larger_class": float(max(target.mean(), 1 - target.mean())),
             "calibration_error": calibration_error(predicted, target),
@@ -23,13 +25,6 @@ def judge(
         "r2": r2(predicted, target),
         "rmse": float(np.sqrt(np.mean((predicted - target) ** 2))),
     }
-
-
-def auc(score_N: NDArray[np.float64], label_N: NDArray[np.float64]) -> float:
-    """Return the probability that a row of label 1 scores above one of label 0; ties count half."""
-    good, bad = np.sort(score_N[label_N == 1]), score_N[label_N == 0]
-    below = np.searchsorted(good, bad, "left") + np.searchsorted(good, bad, "right")
-    return float(1 - below.mean() / 2 / len(good))
 
 
 def calibration_error(probability_N: NDArray[np.float64], label_N: NDArray[np.float64]) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.schema import Reason
 from pipeline.scores import Scores
-from pipeline.tables import embedding, read
+from pipeline.tables import embedding, is_embedding, read
 
 UID_BYTES = 16
 HEX = re.compile("[0-9a-fA-F]{1,32}")
@@ -157,20 +157,16 @@ def _hits(
 
 def _values(table: pa.Table, columns: Sequence[str]) -> NDArray[np.floating]:
     """Return an embedding, or numbers side by side."""
-    if _is_embedding(table.schema.field(columns[0])):
+    if is_embedding(table.schema.field(columns[0])):
         return embedding(table, columns[0])
     numbers = [table.column(c).cast(pa.float32()).fill_null(np.nan).to_numpy() for c in columns]
     return np.stack(numbers, axis=1)
 
 
-def _is_embedding(field: pa.Field) -> bool:
-    return b"shape" in (field.metadata or {})
-
-
 def _require_embedding(scores: Scores, column: str) -> None:
     found = scores.read(0, [column]).schema.field(0)
-    if not _is_embedding(found):
-        known = [f.name for f in scores.read(0, scores.columns).schema if _is_embedding(f)]
+    if not is_embedding(found):
+        known = [f.name for f in scores.read(0, scores.columns).schema if is_embedding(f)]
         raise ValueError(
             f"head: got column {column!r} of {found.type}, expected one of the embeddings "
             f"{', '.join(known)}; set --column"

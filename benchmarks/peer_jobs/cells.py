@@ -22,10 +22,8 @@ class Embedding(Extractor):
 
     marks: str
     kind: str = "peer_embedding"
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("embedding", "embedding", "", "(-inf, inf)", "EfficientNet-Lite0", DIM),
-    )
-    weights: ClassVar[tuple[str, ...]] = ("tower",)
+    columns = (Column("embedding", "embedding", "", "(-inf, inf)", "EfficientNet-Lite0", DIM),)
+    weights = ("tower",)
     vital: ClassVar[bool] = True
     side: ClassVar[int] = SIDE
 

@@ -20,13 +20,14 @@ Map = Callable[[Columns], dict[str, Values]]
 class Derive(ABC):
     """A frozen dataclass of settings that turns columns into columns.
 
+    A subclass sets `reads`, `columns` and `weights` in its body, without an annotation, or
+    defines them as properties of its settings.
+
     Attributes:
-        weights: Names of packaged model files it needs.
         version: Raised when the meaning of a column changes.
     """
 
     __slots__ = ()
-    weights: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 1
 
     @property
@@ -43,6 +44,11 @@ class Derive(ABC):
     @abstractmethod
     def columns(self) -> tuple[Column, ...]:
         """Columns that it writes."""
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of packaged model files it needs."""
+        return ()
 
     def count(self, columns: Columns) -> Counts | None:
         """Count what it has to know of the whole pool in one shard; None if it needs nothing.

@@ -66,7 +66,7 @@ class Combine(Derive):
             )
 
     @property
-    def weights(self) -> tuple[str, ...]:  # pyrefly: ignore[bad-override]
+    def weights(self) -> tuple[str, ...]:
         """Its file."""
         return (self.file,)
 

@@ -17,17 +17,10 @@ class Copies(Derive):
     """Rows of the pool whose caption has the same normal form; 16 bytes a different caption."""
 
     kind: Literal["copies"] = "copies"
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The hash that the caption extractor writes."""
-        return ("caption_hash",)
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """The one column."""
-        meaning = "rows of the pool with this caption"
-        return (Column("caption_copies", "int32", "row", "[1, inf)", meaning),)
+    reads = ("caption_hash",)
+    columns = (
+        Column("caption_copies", "int32", "row", "[1, inf)", "rows of the pool with this caption"),
+    )
 
     def count(self, columns: Columns) -> Counts:
         """Count the hashes."""

@@ -47,7 +47,7 @@ class Head(Derive):
             )
 
     @property
-    def weights(self) -> tuple[str, ...]:  # pyrefly: ignore[bad-override]
+    def weights(self) -> tuple[str, ...]:
         """Its file."""
         return (self.file,)
 

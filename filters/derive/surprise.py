@@ -42,6 +42,10 @@ class Surprise(Derive):
     order: int = 3
     bits: int = HASH_BITS
     model: str = ""
+    reads = ("caption",)
+    columns = (
+        Column("caption_surprise", "float32", "bit", "[0, inf)", "per token, without the picture"),
+    )
 
     def __post_init__(self) -> None:
         """Refuse runs that are too long for a key."""
@@ -49,20 +53,6 @@ class Surprise(Derive):
             raise ValueError(f"surprise: got order = {self.order}, expected 1 to {LONGEST}")
         if not 1 <= self.bits <= HASH_BITS:
             raise ValueError(f"surprise: got bits = {self.bits}, expected 1 to {HASH_BITS}")
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The caption itself."""
-        return ("caption",)
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """The one column."""
-        return (
-            Column(
-                "caption_surprise", "float32", "bit", "[0, inf)", "per token, without the picture"
-            ),
-        )
 
     def count(self, columns: Columns) -> Counts | None:
         """Count runs of words; nothing where a ready model judges."""

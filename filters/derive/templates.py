@@ -46,6 +46,10 @@ class Templates(Derive):
     least: int = 20
     share: float = 1e-4
     bits: int = HASH_BITS
+    reads = ("caption",)
+    columns = (
+        Column("caption_template", "float32", "", "[0, 1]", "share of words in frequent phrases"),
+    )
 
     def __post_init__(self) -> None:
         """Refuse phrases that are too long for a key, and a template that one caption makes."""
@@ -58,20 +62,6 @@ class Templates(Derive):
             )
         if not 1 <= self.bits <= HASH_BITS:
             raise ValueError(f"templates: got bits = {self.bits}, expected 1 to {HASH_BITS}")
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The caption itself."""
-        return ("caption",)
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """The one column."""
-        return (
-            Column(
-                "caption_template", "float32", "", "[0, 1]", "share of words in frequent phrases"
-            ),
-        )
 
     def count(self, columns: Columns) -> Counts:
         """Count in how many captions each phrase is, and the captions."""

@@ -70,6 +70,19 @@ class Batch:
             self._made[key] = make()
         return self._made[key]
 
+    def seen(self, kind: str, *, exact: bool) -> Sequence[NDArray[np.uint8]]:
+        """Return the pictures or, if `exact`, the originals, for an extractor of this kind.
+
+        Raises:
+            ValueError: There are no originals.
+        """
+        if exact and len(self.originals) != len(self):
+            raise ValueError(
+                f"{kind}: got {len(self.originals)} originals for {len(self)} pairs, expected one "
+                "each; decode them with pipeline.decode.decode_exact"
+            )
+        return self.originals if exact else self.pictures
+
     def __len__(self) -> int:
         """Return B."""
         return len(self.captions)
@@ -90,10 +103,10 @@ class Batch:
 class Extractor(ABC):
     """A frozen dataclass of settings that loads its model once and scores batches.
 
+    A subclass sets `columns`, `weights` and `pixels` in its body, without an annotation, or
+    defines them as properties of its settings.
+
     Attributes:
-        columns: What it writes.
-        weights: Names of packaged model files it needs.
-        pixels: False: the caption is enough, no picture is decoded.
         accelerator: True: worth a GPU of its own.
         vital: True: a pair it raises on is out, since deciding cannot do without its columns. All
             others leave nulls there, on which rules abstain.
@@ -101,9 +114,6 @@ class Extractor(ABC):
     """
 
     __slots__ = ()
-    columns: ClassVar[tuple[Column, ...]]
-    weights: ClassVar[tuple[str, ...]] = ()
-    pixels: ClassVar[bool] = True
     accelerator: ClassVar[bool] = False
     vital: ClassVar[bool] = False
     version: ClassVar[int] = 1
@@ -112,6 +122,21 @@ class Extractor(ABC):
     @abstractmethod
     def kind(self) -> str:
         """Name in a config."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[Column, ...]:
+        """What it writes."""
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of packaged model files it needs."""
+        return ()
+
+    @property
+    def pixels(self) -> bool:
+        """Whether it looks at pictures; if not, none is decoded for it."""
+        return True
 
     @property
     def side(self) -> int:

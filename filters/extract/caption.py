@@ -42,7 +42,7 @@ class CaptionStatistics(Extractor):
     """Lengths, repetition, boilerplate, parts of speech and fingerprints of the caption."""
 
     kind: Literal["caption"] = "caption"
-    columns: ClassVar[tuple[Column, ...]] = (
+    columns = (
         Column("caption_chars", "int32", "character", "[1, inf)", "characters of the caption"),
         Column("caption_words", "int32", "word", "[0, inf)", "white-space separated words"),
         Column("caption_repetition", "float32", "", "[0, 1]", "share of words said before"),
@@ -53,8 +53,8 @@ class CaptionStatistics(Extractor):
         Column("caption_hash", "uint64", "", "[0, 2^64)", "hash of the normalised caption"),
         Column("caption_minhash", "uint32s", "", "[0, 2^32)", "MinHash of pairs of words"),
     )
-    weights: ClassVar[tuple[str, ...]] = ("english_lexicon",)
-    pixels: ClassVar[bool] = False
+    weights = ("english_lexicon",)
+    pixels = False
     version: ClassVar[int] = 3
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:

@@ -71,7 +71,7 @@ class ClipScore(ClipModel):
     """
 
     kind: Literal["clip"] = "clip"
-    columns: ClassVar[tuple[Column, ...]] = (
+    columns = (
         Column("alignment", "float32", "", "[-1, 1]", "cosine of picture and caption (CLIP)"),
     )
     version: ClassVar[int] = 2
@@ -173,15 +173,9 @@ def exact_pixels(transform: Callable[[Image.Image], "Tensor"]) -> Callable[[Batc
     """Return the function from a batch to open_clip's own float32 [B, 3, side, side]."""
     import torch
 
-    def pixels(batch: Batch) -> "Tensor":
-        if len(batch.originals) != len(batch):
-            raise ValueError(
-                f"clip: got {len(batch.originals)} originals for {len(batch)} pairs, expected one "
-                'each for preprocess = "exact"; decode them with pipeline.decode.decode_exact'
-            )
-        return torch.stack([transform(Image.fromarray(o)) for o in batch.originals])
-
-    return pixels
+    return lambda batch: torch.stack(
+        [transform(Image.fromarray(o)) for o in batch.seen("clip", exact=True)]
+    )
 
 
 def towers_of(

@@ -16,7 +16,7 @@ from filters.extract.base import Batch, Column, Score, Values
 from filters.extract.clip import ClipModel, Encoder, cosine
 from filters.extract.text.finder import TextFinder, TextSearch
 from filters.extract.text.masking import masked
-from filters.extract.views import CHANGES, MEANING, require_distinct
+from filters.extract.views import CHANGES, alignment_column, require_distinct
 
 ClipView = Literal["flipped", "upside_down", "cropped", "masked"]
 
@@ -43,15 +43,12 @@ class ClipViews(ClipModel):
         require_distinct(self.views, kind=self.kind)
 
     @property
-    def columns(self) -> tuple[Column, ...]:  # pyrefly: ignore[bad-override]
+    def columns(self) -> tuple[Column, ...]:
         """One for each view."""
-        return tuple(
-            Column(f"alignment_{v}", "float32", "", "[-1, 1]", f"the same, {MEANING[v]}")
-            for v in self.views
-        )
+        return tuple(alignment_column(view) for view in self.views)
 
     @property
-    def weights(self) -> tuple[str, ...]:  # pyrefly: ignore[bad-override]
+    def weights(self) -> tuple[str, ...]:
         """What finds text, if it is wanted."""
         return self.text.networks if "masked" in self.views else ()
 
@@ -68,7 +65,7 @@ class ClipViews(ClipModel):
                     assert finder is not None
                     image_BD = embed_masked(batch, encoder, finder, exact=self.exact)
                 else:
-                    seen = batch.originals if self.exact else batch.pictures
+                    seen = batch.seen(self.kind, exact=self.exact)
                     changed = [CHANGES[view](picture) for picture in seen]
                     image_BD = encoder.pictures(pictures_only(changed))
                 columns[f"alignment_{view}"] = cosine(image_BD, text_BD)
@@ -86,7 +83,7 @@ def embed_masked(
     image_BD = encoder.of(batch)
     if not written:
         return image_BD
-    seen = batch.originals if exact else batch.pictures
+    seen = batch.seen("clip_views", exact=exact)
     bare = [masked(seen[i], regions[i]) for i in written]
     image_BD = image_BD.copy()
     image_BD[written] = encoder.pictures(pictures_only(bare))

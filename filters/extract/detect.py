@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from filters.extract.base import (
     Batch,
-    Column,
     Extractor,
     Score,
     Values,
@@ -88,8 +87,8 @@ class Objects(Extractor):
     kind: Literal["objects"] = "objects"
     threshold: float = 0.4
     phrase_threshold: float = 0.55
-    columns: ClassVar[tuple[Column, ...]] = COLUMNS
-    weights: ClassVar[tuple[str, ...]] = ("nanodet", "minilm", "minilm_tokenizer")
+    columns = COLUMNS
+    weights = ("nanodet", "minilm", "minilm_tokenizer")
     version: ClassVar[int] = 4
 
     @property

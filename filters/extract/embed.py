@@ -33,11 +33,11 @@ class Embeddings(Extractor):
     """
 
     kind: Literal["embed"] = "embed"
-    columns: ClassVar[tuple[Column, ...]] = (
+    columns = (
         Column("image_embedding", "embedding", "", "[-1, 1]", "EfficientNet-Lite0", IMAGE_DIM),
         Column("text_embedding", "embedding", "", "[-1, 1]", "MiniLM-L6", TEXT_DIM),
     )
-    weights: ClassVar[tuple[str, ...]] = ("efficientnet_lite0", "minilm", "minilm_tokenizer")
+    weights = ("efficientnet_lite0", "minilm", "minilm_tokenizer")
     vital: ClassVar[bool] = True
     version: ClassVar[int] = 2
 

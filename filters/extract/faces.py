@@ -1,4 +1,4 @@
-"""Faces in a picture: boxes from CenterFace's maps, their union, and boxes as DataComp has them.
+"""Faces in a picture: boxes from CenterFace's maps, and boxes as DataComp has them.
 
 Shape letters: n faces of a picture, H and W cells of a map.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.extract.detect import suppress
+from filters.extract.objects.boxes import suppress
 
 STRIDE = 4  # pixels of a cell
 NMS_OVERLAP = 0.3
@@ -58,19 +58,6 @@ def faces_found(
     box_n4 = np.clip(box_n4, 0.0, 1.0)[:, [1, 0, 3, 2]].astype(np.float32)
     kept = suppress(box_n4, score_n, np.zeros(len(score_n), np.int64), overlap=NMS_OVERLAP)
     return FacesFound(box_n4[kept], score_n[kept])
-
-
-def union_area(box_n4: NDArray[np.float32]) -> float:
-    """Return the area that n boxes cover together, exactly; of the unit square, in [0, 1]."""
-    if not len(box_n4):
-        return 0.0
-    x, y = np.unique(box_n4[:, [0, 2]]), np.unique(box_n4[:, [1, 3]])
-    covered = np.zeros((len(y) - 1, len(x) - 1), bool)
-    from_n2 = np.stack([np.searchsorted(y, box_n4[:, 1]), np.searchsorted(x, box_n4[:, 0])], 1)
-    to_n2 = np.stack([np.searchsorted(y, box_n4[:, 3]), np.searchsorted(x, box_n4[:, 2])], 1)
-    for (top, left), (bottom, right) in zip(from_n2, to_n2, strict=True):
-        covered[top:bottom, left:right] = True
-    return float(np.diff(y).astype(np.float64) @ covered @ np.diff(x).astype(np.float64))
 
 
 def face_bboxes(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from filters.extract.base import Batch, Column, Extractor, Score, Values
+from filters.extract.base import Batch, Extractor, Score, Values
 from filters.extract.chunks import Chunked
 from filters.extract.objects.boxes import COLUMNS, columns_of
 from filters.extract.objects.phrases import phrases_of
@@ -39,7 +39,7 @@ class Grounding(Extractor):
     threshold: float = 0.3
     text_threshold: float = 0.25
     batch: int = 16
-    columns: ClassVar[tuple[Column, ...]] = COLUMNS
+    columns = COLUMNS
     accelerator: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -83,10 +83,6 @@ def samples_of(batch: Batch) -> list[Sample]:
     Raises:
         ValueError: The batch is without originals.
     """
-    if len(batch.originals) != len(batch):
-        raise ValueError(
-            f"grounding: got {len(batch.originals)} originals for {len(batch)} pairs, expected one "
-            "each; decode them with pipeline.decode.decode_exact"
-        )
-    each = zip(batch.originals, batch.captions, phrases_of(batch), strict=True)
+    originals = batch.seen("grounding", exact=True)
+    each = zip(originals, batch.captions, phrases_of(batch), strict=True)
     return [Sample(picture, caption, phrases) for picture, caption, phrases in each]

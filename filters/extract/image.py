@@ -23,7 +23,7 @@ class ImageStatistics(Extractor):
     """Size and simple statistics of the picture."""
 
     kind: Literal["image"] = "image"
-    columns: ClassVar[tuple[Column, ...]] = (
+    columns = (
         Column("width", "int32", "px", "[1, inf)", "width of the original picture"),
         Column("height", "int32", "px", "[1, inf)", "height of the original picture"),
         Column("aspect", "float32", "", "[1, inf)", "long side over short side"),

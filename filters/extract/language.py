@@ -21,13 +21,13 @@ class Language(Extractor):
     """The most likely language by two models, and how sure each of them is."""
 
     kind: Literal["language"] = "language"
-    columns: ClassVar[tuple[Column, ...]] = (
+    columns = (
         Column("language", "string", "", "ISO 639", "most likely language (fastText)"),
         Column("language_score", "float32", "", "[0, 1]", "the model's probability for it"),
         Column("language_2", "string", "", "ISO 639", "most likely language (langid; zxx: none)"),
         Column("language_2_score", "float32", "", "[0, 1]", "that model's probability for it"),
     )
-    pixels: ClassVar[bool] = False
+    pixels = False
     version: ClassVar[int] = 2
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:

@@ -43,12 +43,12 @@ class TextInImage(TextSearch, Extractor):
     version: ClassVar[int] = 3
 
     @property
-    def columns(self) -> tuple[Column, ...]:  # pyrefly: ignore[bad-override]
+    def columns(self) -> tuple[Column, ...]:
         """What is found, and what is read if anything is."""
         return (*FOUND, *READ) if self.recognise else FOUND
 
     @property
-    def weights(self) -> tuple[str, ...]:  # pyrefly: ignore[bad-override]
+    def weights(self) -> tuple[str, ...]:
         """Detector, and recogniser if anything is read."""
         return self.networks
 

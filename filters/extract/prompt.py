@@ -81,7 +81,7 @@ class Prompt(Extractor):
             _require("options", option, f"none of {', '.join(OWN)}", option not in self.options)
 
     @property
-    def columns(self) -> tuple[Column, ...]:  # pyrefly: ignore[bad-override]
+    def columns(self) -> tuple[Column, ...]:
         """What it writes."""
         of = f"of prompt {self.name}"
         return (
@@ -91,7 +91,7 @@ class Prompt(Extractor):
         )
 
     @property
-    def pixels(self) -> bool:  # pyrefly: ignore[bad-override]
+    def pixels(self) -> bool:
         """Whether it looks at pictures, or at their size."""
         return bool(self.side or {"width", "height"} & fields_of(self.template))
 

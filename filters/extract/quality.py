@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ class Quality(Extractor):
 
     kind: Literal["quality"] = "quality"
     preprocess: Literal["fast", "exact"] = "fast"
-    columns: ClassVar[tuple[Column, ...]] = (
+    columns = (
         Column("blur", "float32", "", "[0, 1]", "strength of edges; small is blurred"),
         Column("dark", "float32", "", "[0, 1]", "brightness of the lightest pixels"),
         Column("light", "float32", "", "[0, 1]", "darkness of the darkest pixels"),
@@ -58,12 +58,7 @@ class Quality(Extractor):
         del weights, threads
 
         def score(batch: Batch) -> dict[str, Values]:
-            pictures = batch.originals if self.exact else batch.pictures
-            if len(pictures) != len(batch):
-                raise ValueError(
-                    f"quality: got {len(pictures)} originals for {len(batch)} pairs, expected one "
-                    'for each; set preprocess = "fast" where nobody decodes them'
-                )
+            pictures = batch.seen(self.kind, exact=self.exact)
             sizes_and_pictures = list(zip(batch.sizes, pictures, strict=True))
             dark_light_B2 = np.array([dark_and_light(p) for p in pictures]).reshape(-1, 2)
             return {

@@ -4,14 +4,15 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from filters.extract.base import Batch, Column, Extractor, Score, Values, onnx_session
-from filters.extract.faces import FacesFound, faces_found, union_area
+from filters.extract.faces import FacesFound, faces_found
+from filters.extract.objects.boxes import union_area
 from filters.extract.text.detector import fit
 
 NSFW_RESIZED, NSFW_SIDE = 256, 224
@@ -27,10 +28,8 @@ class Nsfw(Extractor):
     """
 
     kind: Literal["nsfw"] = "nsfw"
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("nsfw", "float32", "", "[0, 1]", "probability of pornography (Open-NSFW)"),
-    )
-    weights: ClassVar[tuple[str, ...]] = ("open_nsfw",)
+    columns = (Column("nsfw", "float32", "", "[0, 1]", "probability of pornography (Open-NSFW)"),)
+    weights = ("open_nsfw",)
 
     @property
     def side(self) -> int:
@@ -78,13 +77,13 @@ class Faces(Extractor):
     kind: Literal["faces"] = "faces"
     side: int = 320
     threshold: float = 0.3
-    columns: ClassVar[tuple[Column, ...]] = (
+    columns = (
         Column("face_count", "int32", "face", "[0, 1000]", "faces at or above the threshold"),
         Column("face_area", "float32", "", "[0, 1]", "share of the picture that faces cover"),
         Column("face_boxes", "floats", "", "[0, 1]", "left, top, right, bottom of each face"),
         Column("face_scores", "floats", "", "[0, 1]", "score of each face, best first"),
     )
-    weights: ClassVar[tuple[str, ...]] = ("centerface",)
+    weights = ("centerface",)
 
     def load(self, weights: Mapping[str, Path], *, threads: int) -> Score:
         """Load the detector."""

@@ -7,7 +7,7 @@ before still know (RINE, arXiv:2402.19091). Heads read them (filters/derive/head
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +29,14 @@ class Stages(Extractor):
     """
 
     kind: Literal["stages"] = "stages"
-    columns: ClassVar[tuple[Column, ...]] = (
+    columns = (
         Column(
             "stage_embedding", "embedding", "", "[-1, 1]",
             f"EfficientNet-Lite0's stages of {', '.join(map(str, STAGE_DIMS))} channels",
             sum(STAGE_DIMS),
         ),
     )  # fmt: skip
-    weights: ClassVar[tuple[str, ...]] = ("efficientnet_lite0",)
+    weights = ("efficientnet_lite0",)
 
     @property
     def side(self) -> int:

@@ -7,7 +7,7 @@ was changed is what decided (EcoDatum, arXiv:2502.08211; T-MARS, arXiv:2307.0313
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,12 @@ def embedding_column(view: str) -> Column:
     return Column(f"{view}_embedding", "embedding", "", "[-1, 1]", meaning, IMAGE_DIM)
 
 
+def alignment_column(view: str) -> Column:
+    """Return the column of how well the caption fits a view."""
+    meaning = f"alignment, {MEANING[view]}"
+    return Column(f"alignment_{view}", "float32", "", "[-1, 1]", meaning)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Views(Extractor):
     """EfficientNet-Lite0 features of changed pictures, unit norm, one column for each change.
@@ -72,14 +78,14 @@ class Views(Extractor):
 
     kind: Literal["views"] = "views"
     views: tuple[View, ...] = ("flipped", "upside_down", "cropped")
-    weights: ClassVar[tuple[str, ...]] = (TOWER,)
+    weights = (TOWER,)
 
     def __post_init__(self) -> None:
         """Refuse no view, and one twice."""
         require_distinct(self.views, kind=self.kind)
 
     @property
-    def columns(self) -> tuple[Column, ...]:  # pyrefly: ignore[bad-override]
+    def columns(self) -> tuple[Column, ...]:
         """One for each view."""
         return tuple(embedding_column(view) for view in self.views)
 
@@ -111,10 +117,10 @@ class Masked(TextSearch, Extractor):
     """
 
     kind: Literal["masked"] = "masked"
-    columns: ClassVar[tuple[Column, ...]] = (embedding_column("masked"),)
+    columns = (embedding_column("masked"),)
 
     @property
-    def weights(self) -> tuple[str, ...]:  # pyrefly: ignore[bad-override]
+    def weights(self) -> tuple[str, ...]:
         """The tower, and what finds text."""
         return (TOWER, *self.networks)
 

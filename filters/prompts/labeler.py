@@ -17,14 +17,14 @@ from filters.prompts.cache import Cache, cache_folder
 from filters.prompts.calibration import calibrate
 from filters.prompts.client import Client
 from filters.prompts.reply import Reply, Usage
+from filters.rules.base import ABSTAIN, DROP, KEEP
 
 if TYPE_CHECKING:
     from filters.extract.prompt import Prompt
 
 logger = logging.getLogger(__name__)
 
-VOTES = {"keep": 1, "drop": 0, "abstain": -1}
-ABSTAIN = -1
+VOTES = {"keep": KEEP, "drop": DROP, "abstain": ABSTAIN}
 
 
 class Labeler:
@@ -95,7 +95,7 @@ class Labeler:
     def _keep(self, p_K: NDArray[np.float64] | None) -> float | None:
         if p_K is None:
             return None
-        return float(sum(p for p, vote in zip(p_K, self._votes, strict=True) if vote == 1))
+        return float(sum(p for p, vote in zip(p_K, self._votes, strict=True) if vote == KEEP))
 
     def _calibration(self) -> NDArray[np.float64] | None:
         """Return the mean probabilities on inputs without content, float64 [K]; None: no answer.

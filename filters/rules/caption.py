@@ -5,7 +5,7 @@ from typing import Literal
 
 from filters.rules.band import Band
 from filters.rules.condition import Condition
-from filters.rules.ready import Primitive, ReadyMade
+from filters.rules.ready import Primitive, ReadyMade, drop_from
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,10 +25,7 @@ class CaptionTemplate(ReadyMade):
 
     def primitive(self) -> Primitive:
         """Return a one-sided band."""
-        return Band(
-            name=self.name, column="caption_template", direction="low", drop=self.most,
-            veto=self.veto,
-        )  # fmt: skip
+        return drop_from(self, "caption_template", self.most)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,10 +46,7 @@ class CaptionCopies(ReadyMade):
 
     def primitive(self) -> Primitive:
         """Return a one-sided band."""
-        return Band(
-            name=self.name, column="caption_copies", direction="low", drop=self.most + 1,
-            veto=self.veto,
-        )  # fmt: skip
+        return drop_from(self, "caption_copies", self.most + 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,10 +93,7 @@ class CaptionBoilerplate(ReadyMade):
 
     def primitive(self) -> Primitive:
         """Return a one-sided band."""
-        return Band(
-            name=self.name, column="caption_boilerplate", direction="low", drop=self.most,
-            veto=self.veto,
-        )  # fmt: skip
+        return drop_from(self, "caption_boilerplate", self.most)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

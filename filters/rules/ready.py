@@ -58,6 +58,11 @@ class ReadyMade(ABC):
         return self.primitive().resolve(read)
 
 
+def drop_from(rule: ReadyMade, column: str, least: float) -> Band:
+    """Drop from a value of a column on, where low is good; never vote keep."""
+    return Band(name=rule.name, column=column, direction="low", drop=least, veto=rule.veto)
+
+
 def best_share(rule: ReadyMade, column: str, share: float) -> Band:
     """Keep the rows with the highest values of a column, drop all others, as membership votes.
 

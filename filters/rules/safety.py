@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from filters.rules.band import Band
 from filters.rules.condition import Condition
-from filters.rules.ready import Primitive, ReadyMade
+from filters.rules.ready import Primitive, ReadyMade, drop_from
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +25,7 @@ class Nsfw(ReadyMade):
 
     def primitive(self) -> Primitive:
         """Return a one-sided band."""
-        return Band(name=self.name, column="nsfw", direction="low", drop=self.most, veto=self.veto)
+        return drop_from(self, "nsfw", self.most)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

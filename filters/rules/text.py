@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from filters.rules.band import Band
 from filters.rules.condition import Condition
-from filters.rules.ready import Primitive, ReadyMade, best_share
+from filters.rules.ready import Primitive, ReadyMade, best_share, drop_from
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,10 +46,7 @@ class TextArea(ReadyMade):
 
     def primitive(self) -> Primitive:
         """Return a one-sided band."""
-        return Band(
-            name=self.name, column="text_read_area", direction="low", drop=self.most,
-            veto=self.veto,
-        )  # fmt: skip
+        return drop_from(self, "text_read_area", self.most)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,9 +67,7 @@ class TextOverlap(ReadyMade):
 
     def primitive(self) -> Primitive:
         """Return a one-sided band."""
-        return Band(
-            name=self.name, column="text_overlap", direction="low", drop=self.most, veto=self.veto
-        )
+        return drop_from(self, "text_overlap", self.most)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,10 +87,7 @@ class Watermark(ReadyMade):
 
     def primitive(self) -> Primitive:
         """Return a one-sided band."""
-        return Band(
-            name=self.name, column="text_watermark", direction="low", drop=self.most,
-            veto=self.veto,
-        )  # fmt: skip
+        return drop_from(self, "text_watermark", self.most)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

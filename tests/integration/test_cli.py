@@ -77,6 +77,8 @@ def test_an_empty_pool(config, tmp_path):
 def test_status_and_verify_of_something_else(tmp_path):
     refused(thresher("status", tmp_path), "config.toml")
     refused(thresher("verify", tmp_path), "config.toml")
+    (tmp_path / "config.toml").write_text("")
+    refused(thresher("report", tmp_path), "subset/scores.parquet", "thresher curate")
 
 
 def test_an_address_without_a_cluster(config, tmp_path):

@@ -56,6 +56,8 @@ def test_a_ready_made_rule_needs_its_columns(cfg):
         check_columns(replace(cfg, rules=(Nsfw(),)), [])
 
 
-def test_a_column_has_one_writer(cfg):
-    with pytest.raises(ValueError, match="sum: got column 'width', which something before it"):
-        check_columns(replace(cfg, derive=(Sum(name="width", of=("height",)),)), [])
+@pytest.mark.parametrize("name", ["width", "caption"])
+def test_a_column_has_one_writer(cfg, name):
+    sums = (Sum(name=name, of=("height",)),)
+    with pytest.raises(ValueError, match=f"sum: got column {name!r}, which something before it"):
+        check_columns(replace(cfg, derive=sums), [])

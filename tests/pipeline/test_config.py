@@ -1,6 +1,6 @@
 """The door: what is admitted, how it is overridden, and what a refusal says."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,14 @@ def test_every_shipped_config_loads_and_survives_a_round_trip(path, tmp_path):
     cfg = load_config(path, Run)
     (tmp_path / "again.toml").write_text(dump_config(cfg))
     assert load_config(tmp_path / "again.toml", Run) == cfg
+
+
+def test_the_hub_config_is_the_detection_config_with_another_detector():
+    ours, hub = (load_config(CONFIGS / f"{n}.toml", Run) for n in ("detection", "detection-hub"))
+    (at,) = (i for i, extractor in enumerate(ours.extract) if extractor.kind == "objects")
+    assert hub.extract[at].kind == "grounding"
+    swapped = (*ours.extract[:at], hub.extract[at], *ours.extract[at + 1 :])
+    assert replace(ours, extract=swapped) == hub
 
 
 def test_overrides_come_before_validation_and_know_types(tmp_path):
