@@ -22,11 +22,13 @@ class Derive(ABC):
 
     Attributes:
         weights: Names of packaged model files it needs.
+        takes: dtypes that the columns it reads may have; none is any.
         version: Raised when the meaning of a column changes.
     """
 
     __slots__ = ()
     weights: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 1
 
     @property
