@@ -40,6 +40,7 @@ from pipeline.fetch import open_shard
 from pipeline.folder import Folder
 from pipeline.ledger import Ledger
 from pipeline.shards import Shard, find_shards, write_shard
+from pipeline.tables import field_of
 from pipeline.weights import model_file
 
 BATCH = 32
@@ -108,7 +109,8 @@ def overhead(pool: Path, root: Path, pairs: int, rounds: int) -> None:
         number[0] += 1
         out = root / f"overhead-{number[0]}"
         cell = Cell(plan_of(out, (extractor,), Cells(batch=BATCH)), "cell")
-        cell._loaded = [Loaded("embed", score, vital=True)]  # the very same session
+        fields = tuple(field_of(column) for column in extractor.columns)
+        cell._loaded = [Loaded("embed", score, vital=True, fields=fields)]  # the very same session
         work_off(cell, shards, str(out))
 
     plain, ours = interleaved(rounds, plainly, partial(in_a_cell, [0]))

@@ -46,7 +46,7 @@ def with_plugins(union: Any, base: type[Any], points: Iterable[EntryPoint]) -> A
         try:
             found = _checked(point.load(), base)
             _require_new(kind_of(found), known)
-        except Exception as error:  # somebody else's code may raise anything
+        except (Exception, SystemExit) as error:  # somebody else's code may raise anything
             _warn(point, error)
         else:
             known[kind_of(found)] = found
@@ -90,7 +90,7 @@ def _require_new(kind: str, known: Mapping[str, type[Any]]) -> None:
         )
 
 
-def _warn(point: EntryPoint, error: Exception) -> None:
+def _warn(point: EntryPoint, error: BaseException) -> None:
     package = package_of(point)
     what = " ".join(str(error).split())
     logger.warning(

@@ -222,9 +222,23 @@ def _explain(error: ValidationError) -> str:
         rule = finding["msg"][0].lower() + finding["msg"][1:]
         # An API key does not belong there, but that is where one would be put.
         hidden = "endpoint" in finding["loc"] and isinstance(finding["input"], str | dict)
-        shown = "a value that is not shown" if hidden else repr(finding["input"])[:80]
-        lines.append(f"{where}: got {shown}, {rule}")
+        shown = "a value that is not shown" if hidden else _shown(finding["input"])
+        if finding["type"] == "value_error":  # ours: it says what, got, expected itself
+            lines.append(
+                f"{where}: {finding['ctx']['error']}" if where else rule.partition(", ")[2]
+            )
+        else:
+            lines.append(f"{where}: got {shown}, {rule}")
     return "; ".join(lines)
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a message; of a section its keys, as one of the values may be secret."""
+    if isinstance(value, dict):
+        return f"a section with {', '.join(map(str, value)) or 'nothing'}"[:80]
+    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        return f"a list of {len(value)}"
+    return repr(value)[:80]
 
 
 def dump_config(config: Any) -> str:

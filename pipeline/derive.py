@@ -111,7 +111,18 @@ def _derive_some(
     for shard in shards:
         columns = work.columns(shard)
         seconds = time.perf_counter() - start
-        records.append(publish(work.stage, work.scores, shard, make(columns), seconds=seconds))
+        try:
+            values = make(columns)
+            records.append(publish(work.stage, work.scores, shard, values, seconds=seconds))
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:  # a plug-in's may raise anything
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ValueError(
+                f"derive {work.what.kind}: got {what} on {work.scores.shards[shard]}, expected "
+                f"{', '.join(c.name for c in work.what.columns)}, a value or null for each good "
+                "pair; correct its settings, or take it out of the config"
+            ) from error
         start = time.perf_counter()
     return records
 

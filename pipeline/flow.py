@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from filters.derive import Derive
 from filters.ensemble import LabelModel
 from filters.extract import Column
+from filters.rules import Band, Primitive, ReadyMade
 from pipeline.config import Curation
 from pipeline.decide import HASH, Decisions, decide
 from pipeline.derive import derive
@@ -21,6 +23,8 @@ from pipeline.scores import Scores
 from pipeline.shards import Shard, find_shards
 from pipeline.subset import write_subset
 from pipeline.votes import Votes, cast_votes, fit_votes
+
+NUMBERS = ("int32", "uint64", "float32")  # dtypes that a band has cut points in
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ def curate(
     """Turn raw shards into a subset; every pixel is read at most once, deciding reads none."""
     relations = (alignment, cfg.consensus)
     check_columns(cfg, relations)
+    check_files(cfg.derive, weights)
     shards, store = find_shards(cfg.data.shards), Folder(cfg.data.scores or run.url)
     with clock.stage("score"):
         scores = score_shards(
@@ -108,18 +113,30 @@ def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
     for relation in relations:
         _write(relation.column.name, columns_of(relation, list(written)), written)
     for what in cfg.derive:
-        wanted = [(f"derive {what.kind!r}", c, None) for c in what.reads if c != "caption"]
-        _require(wanted, written)
+        reads = [c for c in what.reads if c != "caption" or what.takes]
+        _require([(f"derive {what.kind!r}", c, what.takes) for c in reads], written)
         _write(what.kind, what.columns, written)
     _require(
         [
-            *((f"rule {rule.name!r}", c, None) for rule in cfg.rules for c in rule.columns),
-            ("concepts.embedding", cfg.concepts.embedding, "embedding"),
-            ("concepts.copy_bits", HASH, "uint64"),
-            *(("alignment and consensus", column, "embedding") for column in READS),
+            *((f"rule {r.name!r}", c, _taken_by(r)) for r in cfg.rules for c in r.columns),
+            ("concepts.embedding", cfg.concepts.embedding, ("embedding",)),
+            ("concepts.copy_bits", HASH, ("uint64",)),
+            *(("alignment and consensus", column, ("embedding",)) for column in READS),
         ],
         written,
     )
+
+
+def check_files(derives: Sequence[Derive], weights: Callable[[str], Path]) -> None:
+    """Read the files that derived columns are made with, before anything is scored.
+
+    Raises:
+        ValueError: One is not there, or not what it has to be.
+    """
+    for what in derives:
+        paths = {name: weights(name) for name in what.weights}
+        if paths and type(what).count is Derive.count:
+            what.load(paths, None)
 
 
 def _write(kind: str, columns: Sequence[Column], written: dict[str, str]) -> None:
@@ -127,17 +144,23 @@ def _write(kind: str, columns: Sequence[Column], written: dict[str, str]) -> Non
     for column in columns:
         if column.name in written or column.name in BASE_SCHEMA.names:
             raise ValueError(
-                f"{kind}: got column {column.name!r}, which something before it writes, "
-                "expected a new one; rename it, or take one of the two out"
+                f"{kind}: got column {column.name!r}, which something before it writes, or every "
+                "table has, expected a new one; rename it, or take one of the two out"
             )
         written[column.name] = column.dtype
 
 
-def _require(wanted: Sequence[tuple[str, str, str | None]], written: Mapping[str, str]) -> None:
-    """Refuse a (reader, column, dtype or any) that is not written."""
-    for who, column, dtype in wanted:
-        if column not in written or dtype not in {None, written[column]}:
-            fit = sorted(name for name, have in written.items() if dtype in {None, have})
+def _taken_by(rule: Primitive | ReadyMade) -> tuple[str, ...]:
+    """Return the dtypes that a rule takes; none is any."""
+    primitive = rule.primitive() if isinstance(rule, ReadyMade) else rule
+    return NUMBERS if isinstance(primitive, Band) else ()
+
+
+def _require(wanted: Sequence[tuple[str, str, Sequence[str]]], written: Mapping[str, str]) -> None:
+    """Refuse a (reader, column, dtypes or none for any) that is not written."""
+    for who, column, dtypes in wanted:
+        if column not in written or (dtypes and written[column] not in dtypes):
+            fit = sorted(n for n, have in written.items() if not dtypes or have in dtypes)
             raise ValueError(
                 f"{who}: got column {column!r}, expected one of {', '.join(fit) or 'none'}; "
                 "correct the name, or add the extractor that writes it to the config"

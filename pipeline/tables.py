@@ -49,7 +49,15 @@ def to_array(values: Any, field: pa.Field, *, valid_N: NDArray[np.bool_]) -> pa.
         values: One value for each True of `valid_N`, in order; an embedding as float16 [n, dim].
         field: The column.
         valid_N: Which of the N rows have a value.
+
+    Raises:
+        ValueError: There are not as many values as valid rows.
     """
+    if len(values) != valid_N.sum():
+        raise ValueError(
+            f"{field.name}: got {len(values)} values, expected {valid_N.sum()}, one for each good "
+            "row; correct what writes the column"
+        )
     if is_embedding(field):
         rows = np.ascontiguousarray(np.asarray(values, "<f2")).tobytes()
         width = field.type.byte_width

@@ -83,7 +83,7 @@ def head_combine(
     from training.labels import labelled_scores, read_labels
 
     _require_suffix(out, ".json")
-    names = [name for name in scores.split(",") if name]
+    names = [name.strip() for name in scores.split(",") if name.strip()]
     known = read_labels(labels, target=target)
     found = labelled_scores(scores_of(Folder(folder)), known, columns=names)
     mixture = fit_mixture(found.values, found.target_N, names=names)

@@ -109,8 +109,20 @@ def labelled_scores(scores: Scores, labels: Labels, *, columns: Sequence[str]) -
     """Return stored numbers of the labelled pairs, NaN for null.
 
     Raises:
-        ValueError: There is no such column, or a label is of a pair that the run does not have.
+        ValueError: There is no such column, one twice, or one that holds no number; or a label is
+            of a pair that the run does not have.
     """
+    if not columns or len(set(columns)) < len(columns):
+        raise ValueError(
+            f"scores: got {', '.join(columns) or 'none'}, expected at least one column, each once; "
+            "correct --scores"
+        )
+    for field in scores.read(0, columns).schema:
+        if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
+            raise ValueError(
+                f"scores: got column {field.name!r} of {field.type}, expected numbers; leave it "
+                "out of --scores"
+            )
     return _collect(scores, labels, columns, null=lambda values: np.isnan(values).any(axis=1))
 
 

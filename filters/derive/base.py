@@ -24,10 +24,12 @@ class Derive(ABC):
     defines them as properties of its settings.
 
     Attributes:
+        takes: dtypes that the columns it reads may have; none is any.
         version: Raised when the meaning of a column changes.
     """
 
     __slots__ = ()
+    takes: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 1
 
     @property

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,7 @@ class Combine(Derive):
             `thresher head combine` writes.
     """
 
+    takes: ClassVar[tuple[str, ...]] = ("float32", "int32")
     kind: Literal["combine"] = "combine"
     name: str
     scores: tuple[str, ...]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -27,6 +27,7 @@ class Head(Derive):
         output: `sigmoid` gives a probability, `linear` the bare sum, `file` what its file says.
     """
 
+    takes: ClassVar[tuple[str, ...]] = ("embedding",)
     kind: Literal["head"] = "head"
     name: str
     column: str

@@ -69,7 +69,7 @@ def parse(document: Any, *, clean: Callable[[str], str] = str) -> Reply:
     usage = document.get("usage")
     counts = usage if isinstance(usage, dict) else {}
     return Reply(
-        text=clean(content or "")[:ANSWER_CHARS],
+        text=_sound(clean(content or ""))[:ANSWER_CHARS],
         top=_top(choice.get("logprobs"), clean),
         prompt_tokens=_count(counts.get("prompt_tokens")),
         completion_tokens=_count(counts.get("completion_tokens")),
@@ -83,7 +83,7 @@ def _top(logprobs: Any, clean: Callable[[str], str]) -> dict[str, float]:
         if isinstance(position, dict) and bare(str(position.get("token", ""))):
             top = position.get("top_logprobs")
             return likeliest(
-                (clean(str(entry.get("token", ""))), entry.get("logprob"))
+                (_sound(clean(str(entry.get("token", "")))), entry.get("logprob"))
                 for entry in (top if isinstance(top, list) else [])[:TOP_TOKENS]
                 if isinstance(entry, dict)
             )
@@ -102,6 +102,11 @@ def likeliest(pairs: Iterable[tuple[str, Any]]) -> dict[str, float]:
             logprob = min(0.0, high + math.log1p(math.exp(low - high)))
         found[name] = logprob
     return found
+
+
+def _sound(text: str) -> str:
+    """Return a text that UTF-8 can hold: JSON may spell half a character, which nothing stores."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _count(value: Any) -> int:

@@ -1,5 +1,6 @@
 """A number with two cut points."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -40,6 +41,11 @@ class Band:
         if self.keep is None and self.drop is None:
             raise ValueError(
                 f"rule {self.name!r}: got neither keep nor drop, expected at least one"
+            )
+        if any(cut is not None and math.isnan(cut) for cut in (self.keep, self.drop)):
+            raise ValueError(
+                f"rule {self.name!r}: got keep {self.keep} and drop {self.drop}, expected numbers; "
+                "leave out the one that is none"
             )
         if self.by == "quantile":
             for cut in (self.keep, self.drop):

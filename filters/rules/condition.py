@@ -52,8 +52,9 @@ class Condition:
         return self
 
     def vote(self, columns: Mapping[str, pl.Series]) -> NDArray[np.int8]:
-        """Vote on N rows."""
+        """Vote on N rows; NaN counts as null, where polars calls it larger than all numbers."""
         frame = pl.DataFrame({name: columns[name] for name in self.columns})
+        frame = frame.with_columns(pl.selectors.float().fill_nan(None))
         vote_N = np.full(frame.height, ABSTAIN, np.int8)
         for condition, vote in ((self.keep, KEEP), (self.drop, DROP)):
             if condition:

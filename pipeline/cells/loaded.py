@@ -2,27 +2,39 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from filters.extract import Batch, Extractor, Score
+from filters.extract.base import Values
 from pipeline.cells.plan import Stopwatch
+from pipeline.tables import array_of, field_of
 
 logger = logging.getLogger(__name__)
 
+MOST_TOLD = 10  # failures of one extractor in the log; the report counts all of them
 
-TOLD = 5  # failures of one extractor that are warned of; the rest are counted in the report
 
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Loaded:
-    """An extractor with its model, and on how many pairs it has raised."""
+    """An extractor with its model.
+
+    Attributes:
+        kind: Its name.
+        score: What it does.
+        vital: Whether a pair is lost without it.
+        fields: The columns it declares; what else it returns is not kept.
+        told: Failures so far, a line each.
+    """
 
     kind: str
     score: Score
     vital: bool
-    raised: int = 0
+    fields: tuple[pa.Field, ...]
+    told: list[str] = field(default_factory=list)
 
 
 def load_all(
@@ -32,8 +44,9 @@ def load_all(
 
     Raises:
         FileNotFoundError: A model file is not there.
-        Exception: Whatever a vital one raises; MemoryError and OSError of any, since those tell of
-            the machine and not of the model.
+        RuntimeError: A vital one does not load.
+        Exception: MemoryError and OSError of any, since those tell of the machine and not of the
+            model.
     """
     loaded = []
     for each in extractors:
@@ -41,12 +54,17 @@ def load_all(
         try:
             score = each.load(weights, threads=threads)
         except Exception as error:  # a damaged file may raise anything
-            if each.vital or isinstance(error, MemoryError | OSError):
+            if isinstance(error, MemoryError | OSError):
                 raise
-            what = f"{type(error).__name__}: {error}"
-            logger.error("%s does not load, its columns stay null: %s", each.kind, what)  # noqa: TRY400
+            if each.vital:
+                raise RuntimeError(
+                    f"{each.kind}: got {_line(error)}, expected a model that loads, as no pair is "
+                    "good without it; let its file be fetched or installed again"
+                ) from error
+            logger.error("%s does not load, its columns stay null: %s", each.kind, _line(error))  # noqa: TRY400
         else:
-            loaded.append(Loaded(each.kind, score, each.vital))
+            fields = tuple(field_of(column) for column in each.columns)
+            loaded.append(Loaded(each.kind, score, each.vital, fields))
     return loaded
 
 
@@ -81,12 +99,38 @@ def values_of(
 def _by_row(each: Loaded, batch: Batch) -> list[dict[str, Any] | None]:
     """Score a batch; if it raises, score it row by row, and only the culprit becomes None."""
     try:
-        columns = each.score(batch)
+        columns = _checked(each, each.score(batch), len(batch))
         return [{name: values[i] for name, values in columns.items()} for i in range(len(batch))]
     except Exception as error:  # a model may raise anything on hostile input
         if len(batch) == 1:
-            each.raised += 1
-            level = logging.WARNING if each.raised <= TOLD else logging.DEBUG
-            logger.log(level, "%s raised on a pair: %s: %s", each.kind, type(error).__name__, error)
+            _tell(each, error)
             return [None]
         return [_by_row(each, batch.row(i))[0] for i in range(len(batch))]
+
+
+def _checked(each: Loaded, columns: Mapping[str, Values], count: int) -> dict[str, Values]:
+    """Return the declared columns of a batch, after seeing that a table can hold them.
+
+    Raises:
+        ValueError: There are too few or too many values, or some of another type.
+        pa.ArrowInvalid: The same, as Arrow says it.
+    """
+    kept = {f.name: columns[f.name] for f in each.fields if f.name in columns}
+    for name, values in kept.items():
+        if len(values) != count:
+            raise ValueError(f"got {len(values)} values of {name}, expected {count}, one a pair")
+    for each_field in each.fields:
+        array_of(list(kept.get(each_field.name, ())), each_field)
+    return kept
+
+
+def _tell(each: Loaded, error: Exception) -> None:
+    """Log a failure on one line, unless there were many."""
+    if len(each.told) < MOST_TOLD:
+        each.told.append(_line(error))
+        last = "; the report counts further ones" if len(each.told) == MOST_TOLD else ""
+        logger.warning("%s raised on a pair: %s%s", each.kind, each.told[-1], last)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -44,7 +44,7 @@ def test_a_pool_of_one_value_resolves_to_equal_cuts_and_keeps():
 
 def test_conditions_are_sql_and_drop_wins():
     rule = Condition(name="r", columns=("x", "word"), keep="x >= 1", drop="word = 'fr'")
-    assert votes(rule) == [-1, 1, 1, 0, -1, 1]  # in SQL, NaN is larger than any number
+    assert votes(rule) == [-1, 1, 1, 0, -1, -1]  # NaN is as null
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,14 @@ def test_a_rule_that_does_not_suit_its_column_is_refused(rule, message):
 def test_a_cut_meets_what_a_column_of_less_precision_stored_for_it():
     stored = {"x": pl.Series([0.28, 0.281, 0.35], dtype=pl.Float32)}  # 0.28 is a bit more in it
     assert Band(name="r", column="x", keep=0.35, drop=0.28).vote(stored).tolist() == [0, -1, 1]
+
+
+def test_a_condition_does_not_hold_where_a_number_is_nan():
+    rule = Condition(name="r", columns=("x",), keep="x > 0.5", drop="NOT x > 0.5")
+    columns = {"x": pl.Series([0.9, float("nan"), None, 0.1], dtype=pl.Float32)}
+    assert rule.vote(columns).tolist() == [1, -1, -1, 0]
+
+
+def test_a_band_has_numbers_for_cut_points():
+    with pytest.raises(ValueError, match="rule 'r': got keep nan and drop None, expected numbers"):
+        Band(name="r", column="x", keep=float("nan"))

@@ -1,6 +1,7 @@
 """Derived columns: the same everywhere, done once, whole after a killed worker."""
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +90,17 @@ def test_counts_add_up_in_any_order():
         assert added.count_K.tolist() == whole.count_K.tolist()
     assert whole[np.array([keys[0], 7], np.uint64)].tolist() == [int((keys == keys[0]).sum()), 0]
     assert merge([])[keys[:3]].tolist() == [0, 0, 0]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TooMany(Rarity):
+    def load(self, weights, counts):
+        del weights, counts
+        return lambda columns: {"rarity": [1] * (len(columns["caption_words"]) + 1)}
+
+
+def test_what_gives_no_value_a_pair_is_told_with_its_shard(pool, tmp_path):
+    with pytest.raises(ValueError, match=r"derive rarity: got .*rarity: got 3 values.*00\.tar"):
+        derived(pool, tmp_path, TooMany())
+    scores = derived(pool, tmp_path, Rarity())
+    assert len(numbers(scores, "rarity")) == 2 * SHARDS + 1

@@ -163,3 +163,10 @@ def test_the_unions_hold_what_is_ours():
 
     assert set(get_args(extract.AnyExtractor)) <= set(get_args(AnyExtractor))
     assert set(get_args(rules.AnyRule)) <= set(get_args(AnyRule))
+
+
+def test_a_package_that_exits_at_import_is_left_out(tmp_path, monkeypatch, caplog):
+    (tmp_path / "exits_at_import.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert with_plugins(AnyRule, ReadyMade, [point("exits_at_import:X")]) == AnyRule
+    assert "is left out: SystemExit: 3" in caplog.text

@@ -137,3 +137,18 @@ def test_a_prompt_is_refused_before_anything_is_asked(tmp_path, override, messag
     with pytest.raises(ValueError, match=message) as caught:
         curation(tmp_path, "relevant", overrides=[f"extract.relevant.{override}"])
     assert "sk-secret" not in str(caught.value)
+
+
+def test_a_refusal_never_shows_the_values_of_a_section(tmp_path):
+    (tmp_path / "c.toml").write_text(
+        '[data]\nshards = ["x"]\n[[rules]]\nkind = "nsfw"\n[[extract]]\nkind = "prompt"\n'
+        'endpoint = {url = "http://x", key = "sk-secret"}\n'
+    )
+    with pytest.raises(ValueError, match=r"prompt.name: got a section with kind, endp") as refusal:
+        load_config(tmp_path / "c.toml", Run)
+    assert "sk-secret" not in str(refusal.value)
+
+
+def test_what_a_setting_says_of_itself_is_not_said_twice():
+    with pytest.raises(ValueError, match=r"demo.toml: extract: got none, expected at least one"):
+        load_config(CONFIGS / "demo.toml", Run, overrides=["extract=[]"])

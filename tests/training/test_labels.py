@@ -158,3 +158,21 @@ def test_a_folder_that_is_no_finished_run(tmp_path):
     result = invoke("train", tmp_path, "--labels", place, "--out", tmp_path / "h.safetensors")
     with pytest.raises(ValueError, match=r"without subset/scores\.parquet.*thresher curate"):
         raise result.exception
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (",", "scores: got none, expected at least one column"),
+        ("sharpness,sharpness", "scores: got sharpness, sharpness, expected .* each once"),
+        ("sharpness,image_embedding", "got column 'image_embedding' of fixed_size_binary"),
+        ("status", "got column 'status' of string, expected numbers"),
+    ],
+)
+def test_columns_that_cannot_be_weighed(run, tmp_path, columns, message):
+    home, uids, *_ = run
+    place = write(tmp_path / "l.parquet", uids, [i % 2 for i in range(120)])
+    out = tmp_path / "m.json"
+    result = invoke("combine", home, "--labels", place, "--scores", columns, "--out", out)
+    with pytest.raises(ValueError, match=message):
+        raise result.exception

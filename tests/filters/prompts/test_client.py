@@ -258,3 +258,11 @@ def test_the_breaker_lets_one_through_after_a_while():
     assert [breaker.admits() for _ in range(3)] == [True] * 3
     breaker.given_up(unreachable=True)
     assert not breaker.admits()
+
+
+def test_half_a_character_is_replaced_and_the_batch_kept(model, label):
+    body = b'{"choices": [{"message": {"content": "Yes \\ud800"}}]}'
+    model.plan = lambda _body: Raw(body)
+    found = label(batch("a", "b"))
+    assert found["relevant_answer"] == ["Yes ?", "Yes ?"]
+    assert len(model.asked) == 2
