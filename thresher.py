@@ -18,7 +18,7 @@ from pipeline import health
 from pipeline.commands import filters_app
 from pipeline.config import dump_config
 from pipeline.executors import Executor, executor
-from pipeline.flow import Clock, Curated, check_columns, check_files, curate
+from pipeline.flow import Clock, Curated, check, curate
 from pipeline.folder import Folder
 from pipeline.pairs import pairs_from_shards, select
 from pipeline.plan import plan as run_plan
@@ -181,10 +181,10 @@ def plan(config: Config, sets: Sets = None, out: Out = None) -> None:
     """
     cfg = load_run(config, overrides=sets or [])
     folder = Folder(out or f"runs/{Path(config).stem}")
-    check_columns(cfg, (cfg.alignment, cfg.consensus))
-    check_files(cfg.derive, model_file)
+    check(cfg, (cfg.alignment, cfg.consensus), model_file)
     passes = run_plan(cfg, run=folder, weights=model_file)
-    print(f"{len(list_shards(cfg.data.shards))} shards, {len(cfg.rules)} rules, run {folder.url}")
+    shards, derived, rules = len(list_shards(cfg.data.shards)), len(cfg.derive), len(cfg.rules)
+    print(f"{shards} shards, {derived} derived columns, {rules} rules, run {folder.url}")
     for todo in passes:
         print(todo)
     if not passes:

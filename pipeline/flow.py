@@ -65,8 +65,7 @@ def curate(
 ) -> Curated:
     """Turn raw shards into a subset; every pixel is read at most once, deciding reads none."""
     relations = (alignment, cfg.consensus)
-    check_columns(cfg, relations)
-    check_files(cfg.derive, weights)
+    check(cfg, relations, weights)
     shards, store = find_shards(cfg.data.shards), Folder(cfg.data.scores or run.url)
     with clock.stage("score"):
         scores = score_shards(
@@ -96,6 +95,16 @@ def curate(
         rules = [asdict(rule) for rule in votes.rules]
         (run / "subset").write("rules.json", json.dumps(rules, indent=2).encode())
     return Curated(tuple(shards), scores, votes, model, decisions, digest)
+
+
+def check(cfg: Curation, relations: Sequence[Relation], weights: Callable[[str], Path]) -> None:
+    """Refuse what could not be done to the end, before anything is scored.
+
+    Raises:
+        ValueError: A column that is read is written by nothing, or a head's file is damaged.
+    """
+    check_columns(cfg, relations)
+    check_files(cfg.derive, weights)
 
 
 def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
