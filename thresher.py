@@ -179,8 +179,7 @@ def plan(config: Config, sets: Sets = None, out: Out = None) -> None:
 
     Example: thresher plan configs/demo.toml
     """
-    cfg = load_run(config, overrides=sets or [])
-    folder = Folder(out or f"runs/{Path(config).stem}")
+    cfg, folder = load_run(config, overrides=sets or []), Folder(out or f"runs/{Path(config).stem}")
     check(cfg, (cfg.alignment, cfg.consensus), model_file)
     passes = run_plan(cfg, run=folder, weights=model_file)
     shards, derived, rules = len(list_shards(cfg.data.shards)), len(cfg.derive), len(cfg.rules)
