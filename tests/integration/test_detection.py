@@ -1,0 +1,34 @@
+"""The whole set of signals as it is shipped, with real weights, on a dozen drawn pairs."""
+
+import pytest
+
+from pipeline.executors import run_local
+from pipeline.folder import Folder
+from pipeline.scores import Scores
+from pipeline.summary import headline
+from tests.tiny_detectors import grounding_dino, saved
+from tests.toy import build_pool
+from thresher import load_run, run
+
+SMALL = (
+    "data.heldout=[]", 'data.truth=""', "cells.batch=4", "alignment.folds=2", "alignment.epochs=1",
+    "concepts.clusters=2",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize("name", ["detection", "detection-hub"])
+def test_a_shipped_config_runs_whole(name, tmp_path):
+    (tmp_path / "pool").mkdir()
+    pool, sets = build_pool(tmp_path / "pool", shards=1, pairs=12), list(SMALL)
+    if name == "detection-hub":  # the hub's model as it is, but tiny and untrained
+        sets.append(f'extract.grounding.model="{saved(grounding_dino, tmp_path / "model")}"')
+    cfg = load_run(f"configs/{name}.toml", overrides=[*sets, f'data.shards=["{pool}"]'])
+    summary = run(cfg, out=tmp_path / "run", execute=run_local, until="curate")
+    assert summary["pairs_in"] == 12
+    assert "without a value" not in headline(summary)
+    scores = Scores.load((Folder(str(tmp_path / "run")) / "subset").read("scores.parquet"))
+    declared = {c.name for what in (*cfg.extract, *cfg.derive) for c in what.columns}
+    views = {f"alignment_{view}" for view in ("flipped", "upside_down", "cropped", "masked")}
+    assert declared | views | {"alignment", "consensus"} == set(scores.columns)
