@@ -110,9 +110,9 @@ def _derive_some(
     records = []
     for shard in shards:
         columns = work.columns(shard)
-        seconds = time.perf_counter() - start
         try:
             values = make(columns)
+            seconds = time.perf_counter() - start
             records.append(publish(work.stage, work.scores, shard, values, seconds=seconds))
         except (MemoryError, OSError):
             raise
