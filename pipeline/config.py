@@ -8,12 +8,13 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tomli_w
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from filters.concepts import Consensus
+from filters.ensemble import AnyMethod, Triplet
 from filters.plugins import AnyDerive, AnyExtractor, AnyRule
 from pipeline.schema import BASE_SCHEMA
 
@@ -80,12 +81,12 @@ class Ensemble:
     """How votes become p(keep).
 
     Attributes:
-        model: `majority` or `triplet`.
+        model: How rules are weighed.
         prior: Expected share of good pairs; an all-abstain row gets it.
         keep_above: Least p(keep) of a pair in the subset.
     """
 
-    model: Literal["majority", "triplet"] = "triplet"
+    model: Annotated[AnyMethod, Field(discriminator="kind")] = field(default_factory=Triplet)
     prior: Annotated[float, Field(gt=0, lt=1)] = 0.7
     keep_above: Annotated[float, Field(ge=0, le=1)] = 0.5
 

@@ -1,149 +1,103 @@
-"""Fit a label model on counts of vote patterns: majority, or triplets of moments.
+"""`fit_label_model`: votes, or counts of them, in; a label model out.
 
-Letters: P distinct patterns, M rules; x is a vote (drop or keep).
+Letters: N rows, M rules, K classes.
 """
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from filters.ensemble.labelled import Labelled
+from filters.ensemble.methods import AnyMethod, Known, Method
 from filters.ensemble.model import LabelModel
-from filters.ensemble.patterns import PatternCounts
+from filters.ensemble.moments import Moments
+from filters.ensemble.patterns import PatternCounts, count
 
-MOST_ODDS = 50.0  # no single vote is trusted beyond 50 : 1
-LEAST_RULES = 3  # a triplet
+Votes = NDArray[np.int8] | PatternCounts | Moments
+Prior = float | Sequence[float]
 
 
 def fit_label_model(
-    counts: PatternCounts, *, model: Literal["majority", "triplet"], prior: float, seed: int = 0
+    votes: Votes,
+    *,
+    model: str | Method = "triplet",
+    prior: Prior = 0.5,
+    seed: int = 0,
+    labelled: Labelled | None = None,
 ) -> LabelModel:
     """Fit how much each rule's votes say.
 
     Args:
-        counts: Distinct vote patterns and how often they occur.
-        model: `majority` trusts every rule alike; `triplet` learns from agreement.
-        prior: P(good), in (0, 1); what a row without votes gets.
-        seed: Unused by these closed forms; part of the interface of models that need one.
+        votes: int8 [N, M] of two classes, distinct patterns and how often they occur, or, where
+            those were too many, pairs of votes.
+        model: A method with its settings, or the kind of one.
+        prior: P(keep), or K class probabilities; what a row without votes gets.
+        seed: Of whatever is random.
+        labelled: A few rows with labels.
 
     Raises:
-        ValueError: The prior is no probability, there are no rows, or too few rules vote.
+        ValueError: The prior is no probability, there are no rows, or the method cannot be fitted
+            on what there is.
     """
-    del seed
-    if not 0 < prior < 1:
-        raise ValueError(f"ensemble: got prior {prior}, expected a number between 0 and 1")
-    if counts.rows == 0:
+    counts, moments = _statistics(votes)
+    method = model if isinstance(model, Method) else _named(model)
+    if moments.rows == 0:
         raise ValueError("ensemble: got no rows to vote on, expected at least one usable pair")
-    if model == "majority":
-        return _majority(counts, prior=prior)
-    return _triplet(counts, prior=prior)
+    known = Known(counts, moments, labelled, _prior(prior, moments.classes), seed)
+    _require(method, known)
+    return method.fit(known)
 
 
-def _majority(counts: PatternCounts, *, prior: float) -> LabelModel:
-    """Every vote weighs the same: one unit of log-odds, so p(keep) grows with keeps minus drops."""
-    rules = counts.votes_PM.shape[1]
-    return LabelModel(
-        kind="majority",
-        prior=prior,
-        evidence=((-1.0, 1.0),) * rules,
-        accuracy=(float("nan"),) * rules,
-    )
+def _statistics(votes: Votes) -> tuple[PatternCounts | None, Moments]:
+    if isinstance(votes, Moments):
+        return None, votes
+    counts = votes if isinstance(votes, PatternCounts) else count(votes)
+    return counts, Moments.of(counts)
 
 
-def _triplet(counts: PatternCounts, *, prior: float) -> LabelModel:
-    """Learn each rule's conditional vote shares from agreement alone (FlyingSquid's idea).
+def _named(kind: str) -> Method:
+    """Return a method by its kind, with the settings that it has by default."""
+    methods = {cls().kind: cls for cls in get_args(AnyMethod)}
+    if kind not in methods:
+        raise ValueError(f"ensemble: got model {kind!r}, expected one of {', '.join(methods)}")
+    return methods[kind]()
 
-    With votes l in {-1, 0, 1} that are independent given the label Y,
-    Cov(l_i, l_j) = v_i v_j with v_i = sqrt(prior (1 - prior)) (E[l_i | good] - E[l_i | bad]), so
-    three rules determine each other: v_i^2 = C_ij C_ik / C_jk (Fu et al., arXiv:2002.11955, eq. 3).
 
-    Where we differ: moments are centred, so rules that abstain or vote one way only are modelled as
-    they are; all triplets of a rule are combined by least squares, which weighs a triplet by its
-    evidence instead of dividing by a C_jk near zero; signs come from the leading eigenvector and
-    are not assumed positive. Each vote's share among good and bad rows then follows from its
-    covariance with the other rules.
-
-    Raises:
-        ValueError: Fewer than three rules vote at all.
-    """
-    share_P = counts.count_P / counts.rows
-    vote_PM = counts.votes_PM
-    signed_PM = np.where(vote_PM == 1, 1.0, np.where(vote_PM == 0, -1.0, 0.0))
-    deviation_M = _deviation(signed_PM, share_P)
-    active_M = deviation_M > 0
-    if active_M.sum() < LEAST_RULES:
+def _prior(prior: Prior, classes: int) -> NDArray[np.float64]:
+    """Return K class probabilities."""
+    given = [1 - prior, prior] if isinstance(prior, float | int) else list(prior)
+    prior_K = np.array(given, np.float64)
+    if len(prior_K) != classes or not (prior_K > 0).all() or not np.isclose(prior_K.sum(), 1):
         raise ValueError(
-            f"ensemble: got {int(active_M.sum())} rules whose votes vary, expected at least "
-            f'{LEAST_RULES} for the triplet model; add rules or set model = "majority"'
+            f"ensemble: got prior {prior}, expected a number between 0 and 1, or of each of "
+            f"{classes} classes one, that add up to 1"
         )
-    scaled_PM = _standardise(signed_PM, share_P, deviation_M)
-    strength_M = _triplet_strength(scaled_PM.T @ (share_P[:, None] * scaled_PM))
-    evidence, accuracy = [], []
-    for i in range(vote_PM.shape[1]):
-        others = np.arange(vote_PM.shape[1]) != i
-        shares = [
-            _conditional_shares(
-                vote_PM[:, i] == x, scaled_PM[:, others], strength_M[others], share_P, prior
-            )
-            for x in (0, 1)
-        ]
-        evidence.append(tuple(float(np.log(good / bad)) for good, bad in shares))
-        (drop_good, drop_bad), (keep_good, keep_bad) = shares
-        right = prior * keep_good + (1 - prior) * drop_bad
-        wrong = prior * drop_good + (1 - prior) * keep_bad
-        accuracy.append(float(right / (right + wrong)) if active_M[i] else float("nan"))
-    return LabelModel(
-        kind="triplet", prior=prior, evidence=tuple(evidence), accuracy=tuple(accuracy)
-    )
+    return prior_K
 
 
-def _deviation(signed_PM: NDArray[np.float64], share_P: NDArray[np.float64]) -> NDArray[np.float64]:
-    mean_M = share_P @ signed_PM
-    return np.sqrt(np.maximum(share_P @ signed_PM**2 - mean_M**2, 0.0))
-
-
-def _standardise(
-    signed_PM: NDArray[np.float64], share_P: NDArray[np.float64], deviation_M: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    centred_PM = signed_PM - share_P @ signed_PM
-    return np.where(deviation_M > 0, centred_PM / np.where(deviation_M > 0, deviation_M, 1.0), 0.0)
-
-
-def _triplet_strength(correlation_MM: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Factor the off-diagonal correlations as v v^T; v_i^2 by least squares over its triplets."""
-    shared = correlation_MM.copy()
-    np.fill_diagonal(shared, 0.0)
-    square_M = np.zeros(len(shared))
-    for i, row in enumerate(shared):
-        rest = np.delete(np.delete(shared, i, 0), i, 1)
-        with_i = np.delete(row, i)
-        weight = (rest**2).sum()
-        square_M[i] = (with_i @ rest @ with_i) / weight if weight > 0 else 0.0
-    values, vectors = np.linalg.eigh(shared)
-    sign_M = np.where(vectors[:, np.argmax(values)] < 0, -1.0, 1.0)
-    strength_M = sign_M * np.sqrt(np.clip(square_M, 0.0, 1.0))
-    return -strength_M if strength_M.sum() < 0 else strength_M  # most rules beat chance
-
-
-def _conditional_shares(
-    voted_P: NDArray[np.bool_],
-    others_PM: NDArray[np.float64],
-    strength_M: NDArray[np.float64],
-    share_P: NDArray[np.float64],
-    prior: float,
-) -> tuple[float, float]:
-    """Return P(vote | good) and P(vote | bad) of one vote of one rule.
-
-    From Cov(1[vote], l_j) = sqrt(prior (1 - prior)) (P(vote | good) - P(vote | bad)) v_j, solved
-    for the difference by least squares over the other rules j.
-    """
-    share = float(share_P @ voted_P)
-    norm = float(strength_M @ strength_M)
-    if share == 0.0 or norm == 0.0:
-        return 1.0, 1.0  # never cast, or nothing to compare with: no evidence
-    covariance_M = share_P @ ((voted_P - share)[:, None] * others_PM)
-    difference = covariance_M @ strength_M / (norm * np.sqrt(prior * (1 - prior)))
-    good = share + (1 - prior) * difference
-    bad = share - prior * difference
-    largest = max(good, bad)
-    return max(good, largest / MOST_ODDS), max(bad, largest / MOST_ODDS)
+def _require(method: Method, known: Known) -> None:
+    """Refuse what a method cannot be fitted on."""
+    moments = known.moments
+    if method.needs_counts and known.counts is None:
+        raise ValueError(
+            f"ensemble: got too many distinct vote patterns for model {method.kind!r}, expected "
+            "few enough to hold; take a model that reads moments, such as triplet, or fewer rules"
+        )
+    if method.needs_labels and known.labelled is None:
+        raise ValueError(
+            f"ensemble: got no labels, expected some for model {method.kind!r}; make them with "
+            "`thresher label RUN` and set ensemble.labels"
+        )
+    voting = int((moments.votes.sum(axis=1) > 0).sum())
+    if voting < method.least_rules:
+        raise ValueError(
+            f"ensemble: got {voting} rules that vote, expected at least {method.least_rules} for "
+            f'model {method.kind!r}; add rules, or set ensemble.model.kind = "majority"'
+        )
+    if method.most_classes and moments.classes > method.most_classes:
+        raise ValueError(
+            f"ensemble: got {moments.classes} classes, expected {method.most_classes} for model "
+            f'{method.kind!r}; take one that has any number, such as "dawid_skene"'
+        )

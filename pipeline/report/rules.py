@@ -98,8 +98,11 @@ def describe(rule: dict[str, Any]) -> str:
     return f"{plain(rule['column'])}: {', '.join(cuts)}"
 
 
-def _learned(model: dict[str, Any], i: int) -> dict[str, float]:
+def _learned(model: dict[str, Any], i: int) -> dict[str, float | None]:
     if not model:
         return {}
-    drop, keep = model["evidence"][i]
-    return {"accuracy": model["accuracy"][i], "drop_log_odds": drop, "keep_log_odds": keep}
+    learned = {"accuracy": model["accuracy"][i]}
+    if "evidence" in model:  # of keep over drop, beyond what abstaining says
+        abstain, drop, keep = (good - bad for bad, good in model["evidence"][i])
+        learned |= {"drop_log_odds": drop - abstain, "keep_log_odds": keep - abstain}
+    return learned

@@ -47,9 +47,11 @@ column = "caption_words"
 keep = 4.0
 
 [ensemble]
-model = "majority"
 prior = 0.5
 keep_above = 0.5
+
+[ensemble.model]
+kind = "majority"
 
 [concepts]
 clusters = 3

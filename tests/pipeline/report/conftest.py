@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
-from filters.ensemble import LabelModel
+from filters.ensemble import Bayes
 from filters.extract import Column
 from filters.rules import Band, Condition
 from pipeline.folder import Folder
@@ -234,11 +234,16 @@ def _write_run(folder: Folder, decisions: pa.Table) -> None:
     reasons = {str(r): REASONS.count(r) for r in sorted(set(REASONS))}
     folder.write("summary.json", json.dumps(SUMMARY | {"reasons": reasons}).encode())
     folder.write("config.toml", b'seed = 0\nnote = "<script>alert(3)</script>"\n')
-    model = LabelModel(
+    model = Bayes(
         kind="triplet",
-        prior=0.7,
-        evidence=((-2.0, 1.5), (-0.5, 0.0), (0.25, 3.0)),
+        prior=(0.3, 0.7),
         accuracy=(0.9, float("nan"), 0.75),
+        share=(1.0,) * 3,
+        told={},
+        evidence=tuple(
+            ((0.0, 0.0), (0.0, drop), (0.0, keep))
+            for drop, keep in ((-2.0, 1.5), (-0.5, 0.0), (0.25, 3.0))
+        ),
     )
     subset = folder / "subset"
     subset.write("decisions.parquet", encode(decisions))
