@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.ensemble.methods.base import Known, Method
+from filters.ensemble.methods.flying_squid import joint_tables
 from filters.ensemble.model import Bayes
 from filters.ensemble.moments import Moments
 
 MOST_ODDS = 50.0  # no single vote is trusted beyond 50 : 1
 LEAST_RULES = 3  # a triplet
+
+Table = tuple[tuple[float, ...], ...]  # what each vote adds to the log of each class
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,30 +33,28 @@ class Triplet(Method):
     evidence instead of dividing by a C_jk near zero; signs come from the leading eigenvector and
     are not assumed positive. Each vote's share among good and bad rows then follows from its
     covariance with the other rules.
+
+    With "mean" or "median" it is FlyingSquid to the letter instead (`flying_squid.py`), to compare.
+
+    Attributes:
+        estimator: "centred" is ours; "mean" or "median" is what FlyingSquid makes of a rule's
+            triplets.
     """
 
     least_rules: ClassVar[int] = LEAST_RULES
     kind: Literal["triplet"] = "triplet"
+    estimator: Literal["centred", "mean", "median"] = "centred"
 
     def fit(self, known: Known) -> Bayes:
         """Fit it on pairs of votes.
 
         Raises:
-            ValueError: The votes of fewer than three rules vary.
+            ValueError: The votes of fewer than three rules vary ("centred").
         """
-        prior = float(known.prior_K[1])
-        signed = _Signed.of(known.moments)
-        strength_M = _strength(signed)
-        evidence, accuracy = [], []
-        for i in range(known.moments.rules):
-            shares = [_conditional_shares(signed, strength_M, i, x, prior) for x in (0, 1)]
-            logs = [tuple(float(np.log(s)) for s in (bad, good)) for good, bad in shares]
-            evidence.append(((0.0, 0.0), *logs))
-            (drop_good, drop_bad), (keep_good, keep_bad) = shares
-            right = prior * keep_good + (1 - prior) * drop_bad
-            wrong = prior * drop_good + (1 - prior) * keep_bad
-            varies = signed.deviation_M[i] > 0
-            accuracy.append(float(right / (right + wrong)) if varies else float("nan"))
+        if self.estimator == "centred":
+            evidence, accuracy = _centred(known.moments, float(known.prior_K[1]))
+        else:
+            evidence, accuracy = _to_the_letter(known, self.estimator)
         return Bayes(
             kind=self.kind,
             prior=tuple(known.prior_K.tolist()),
@@ -64,38 +65,73 @@ class Triplet(Method):
         )
 
 
+def _to_the_letter(
+    known: Known, estimator: Literal["mean", "median"]
+) -> tuple[list[Table], list[float]]:
+    """Return FlyingSquid's evidence and accuracies; abstaining is evidence as well."""
+    moments = known.moments
+    joint_MXK, equal_M = joint_tables(moments, known.prior_K, estimator=estimator)
+    log_MXK = np.nan_to_num(np.log(joint_MXK / known.prior_K), nan=0.0)
+    coverage_M = moments.votes.sum(axis=1) / moments.rows
+    accuracy_M = np.full(moments.rules, np.nan)
+    np.divide(equal_M, coverage_M, out=accuracy_M, where=coverage_M > 0)
+    evidence = [tuple(map(tuple, table)) for table in log_MXK.tolist()]
+    return evidence, np.clip(accuracy_M, 0.0, 1.0).tolist()
+
+
+def _centred(moments: Moments, prior: float) -> tuple[list[Table], list[float]]:
+    """Return our evidence and accuracies, of each rule one."""
+    signed = _Signed.of(moments)
+    strength_M = _strength(signed)
+    evidence, accuracy = [], []
+    for i in range(moments.rules):
+        shares = [_conditional_shares(signed, strength_M, i, x, prior) for x in (0, 1)]
+        logs = [tuple(float(np.log(s)) for s in (bad, good)) for good, bad in shares]
+        evidence.append(((0.0, 0.0), *logs))
+        (drop_good, drop_bad), (keep_good, keep_bad) = shares
+        right = prior * keep_good + (1 - prior) * drop_bad
+        wrong = prior * drop_good + (1 - prior) * keep_bad
+        varies = signed.deviation_M[i] > 0
+        accuracy.append(float(right / (right + wrong)) if varies else float("nan"))
+    return evidence, accuracy
+
+
 @dataclass(frozen=True, slots=True)
 class _Signed:
     """Moments of votes as -1 for drop, 0 for abstain, 1 for keep.
 
     Attributes:
         share_M2: Of the rows, that vote drop and keep.
-        mean_M: Of the votes.
         deviation_M: Of the votes; 0 for a rule whose votes do not vary.
-        joint_M2M: Mean of (rule i votes x) times the vote of rule j.
+        covariance_M2M: Of (rule i votes x) and the vote of rule j.
     """
 
     share_M2: NDArray[np.float64]
-    mean_M: NDArray[np.float64]
     deviation_M: NDArray[np.float64]
-    joint_M2M: NDArray[np.float64]
+    covariance_M2M: NDArray[np.float64]
 
     @classmethod
     def of(cls, moments: Moments) -> "_Signed":
-        share_M2 = moments.votes / moments.rows
-        mean_M = share_M2[:, 1] - share_M2[:, 0]
-        square_M = share_M2.sum(axis=1)
-        pair = moments.pair_MKMK / moments.rows
+        # Integers of any size, so that votes which do not agree have a covariance of 0 and not of
+        # what rounding leaves, which a triplet would divide by.
+        rows, pair = moments.rows, moments.pair_MKMK.astype(object)
+        votes_M2 = moments.votes.astype(object)
+        sum_M = votes_M2[:, 1] - votes_M2[:, 0]
         joint_M2M = pair[:, :, :, 1] - pair[:, :, :, 0]
-        deviation_M = np.sqrt(np.maximum(square_M - mean_M**2, 0.0))
-        return cls(share_M2, mean_M, deviation_M, joint_M2M)
+        covariance_M2M = (rows * joint_M2M - votes_M2[:, :, None] * sum_M) / rows**2
+        variance_M = (rows * votes_M2.sum(axis=1) - sum_M**2) / rows**2
+        return cls(
+            moments.votes / rows,
+            np.sqrt(variance_M.astype(np.float64)),
+            covariance_M2M.astype(np.float64),
+        )
 
     @property
     def correlation(self) -> NDArray[np.float64]:
         """Correlations of votes, 0 where one does not vary."""
-        product_MM = self.joint_M2M[:, 1] - self.joint_M2M[:, 0]
+        covariance_MM = self.covariance_M2M[:, 1] - self.covariance_M2M[:, 0]
         scale_M = _inverse(self.deviation_M)
-        return (product_MM - np.outer(self.mean_M, self.mean_M)) * np.outer(scale_M, scale_M)
+        return covariance_MM * np.outer(scale_M, scale_M)
 
 
 def _strength(signed: _Signed) -> NDArray[np.float64]:
@@ -133,8 +169,7 @@ def _conditional_shares(
     norm = float(strength_O @ strength_O)
     if share == 0.0 or norm == 0.0:
         return 1.0, 1.0  # never cast, or nothing to compare with: no evidence
-    covariance_M = signed.joint_M2M[i, x] - share * signed.mean_M
-    covariance_O = (covariance_M * _inverse(signed.deviation_M))[others]
+    covariance_O = (signed.covariance_M2M[i, x] * _inverse(signed.deviation_M))[others]
     difference = covariance_O @ strength_O / (norm * np.sqrt(prior * (1 - prior)))
     good = share + (1 - prior) * difference
     bad = share - prior * difference
