@@ -8,6 +8,7 @@ from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from filters.ensemble.labelled import Labelled
 from filters.ensemble.methods import AnyMethod, Known, Method
@@ -47,7 +48,9 @@ def fit_label_model(
         raise ValueError("ensemble: got no rows to vote on, expected at least one usable pair")
     known = Known(counts, moments, labelled, _prior(prior, moments.classes), seed)
     _require(method, known)
-    return method.fit(known)
+    # Few numbers: threads would cost more than they save, and the last bits would depend on them.
+    with threadpool_limits(1, user_api="blas"):
+        return method.fit(known)
 
 
 def _statistics(votes: Votes) -> tuple[PatternCounts | None, Moments]:

@@ -48,15 +48,14 @@ class MatrixLoss:
     @property
     def whole(self) -> float:
         """The loss of rates that are all 0, without the pull: the scale of the problem."""
-        return float((self.joint_RR**2).sum() + self.share_R @ self.share_R)
+        return float((self.joint_RR**2).sum() + (self.share_R**2).sum())
 
     def at(self, mu_RK: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return the loss at P(vote | class), and its gradient, float64 [R, K]."""
         joint_RK = mu_RK * self.prior_K
         missing_RR = self.others_RR * (joint_RK @ mu_RK.T) - self.joint_RR
         missing_R = joint_RK.sum(axis=1) - self.share_R
-        pull_RK = self.l2**2 * (mu_RK - self.guess_RK)
-        loss = np.vdot(missing_RR, missing_RR) + missing_R @ missing_R
+        pull_RK = self.l2 * (mu_RK - self.guess_RK)
+        loss = (missing_RR**2).sum() + (missing_R**2).sum() + (pull_RK**2).sum()
         slope_RK = 4 * (missing_RR @ joint_RK) + 2 * np.outer(missing_R, self.prior_K)
-        pull = np.vdot(pull_RK, mu_RK - self.guess_RK)
-        return float(loss + pull), slope_RK + 2 * pull_RK
+        return float(loss), slope_RK + 2 * self.l2 * pull_RK
