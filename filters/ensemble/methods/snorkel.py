@@ -78,7 +78,7 @@ class Snorkel(Method):
         shape = known.moments.votes.shape
         mu_MKK = np.full((*shape, shape[1]), epsilon)  # nobody cast the others; they say nothing
         mu_MKK[known.moments.votes > 0] = mu_RK
-        mu_MKK = mu_MKK[:, :, _most_trusting(mu_MKK, prior_K)]
+        mu_MKK = mu_MKK[:, :, most_trusting(mu_MKK, prior_K)]
         told = {"loss": loss.at(mu_MKK[known.moments.votes > 0])[0], "steps": steps}
         return _model(self.kind, known, mu_MKK, told)
 
@@ -123,7 +123,7 @@ class Snorkel(Method):
         return mu_RK
 
 
-def _most_trusting(mu_MKK: NDArray[np.float64], prior_K: NDArray[np.float64]) -> NDArray[np.int64]:
+def most_trusting(mu_MKK: NDArray[np.float64], prior_K: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the order of columns under which most votes are right.
 
     Classes that are as likely as each other can change places without changing the loss.

@@ -137,7 +137,7 @@ def test_an_adversarial_rule_is_found_where_flyingsquid_believes_it():
     assert right["centred"] > right["mean"] + 0.05
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(3, 6), st.integers(1, 12), st.integers(0, 10_000), st.sampled_from(ESTIMATORS))
 def test_there_is_never_a_nan(rules, rows, seed, estimator):
     """Few rows: rules that never vote, that never vary, that are equal, and M_jk = 0."""
