@@ -1,0 +1,130 @@
+"""Each rule has a rate of voting and an accuracy; rules and classes explain each other.
+
+Letters: P patterns, M rules, K classes; X is a symbol, X = 0 abstain, X = 1 + k class k.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filters.ensemble.methods.base import Known, Method
+from filters.ensemble.methods.symbols import (
+    Floats,
+    Symbols,
+    accuracy,
+    climb,
+    evidence,
+    normalised,
+    ratio,
+)  # fmt: skip
+from filters.ensemble.model import Bayes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NaiveBayes(Method):
+    """The generative model of data programming (Ratner et al., arXiv:1605.07723), by MAP.
+
+    A rule votes on a row of class k with a propensity; the vote is right with the rule's accuracy
+    on that class, and a wrong one is any of the others alike. Model and starting values are those
+    of the package labelmodels (Safranchik et al., AAAI 2020), which climbs by stochastic gradients;
+    expectation maximisation on distinct patterns needs no step size and no seed.
+
+    Where we differ: priors are conjugate (beta, Dirichlet) instead of a norm of log odds, and an
+    accuracy's is as strong as `strength` of the rule's own votes, so that a rare rule is not held
+    at the start; propensities may depend on the class; a wrong vote is one of those that the rule
+    ever casts, so a rule of one side is not taken to have withheld votes for the others.
+
+    Attributes:
+        propensity: "by_class" lets a rule vote more often on one class than on another, which is
+            all that a rule of one side can say; "shared" does not, as in the package: abstaining
+            is no evidence, and neither are the votes of a rule of one side.
+        learn_prior: Start at the prior and learn it; otherwise the prior is held.
+        accuracy: Of a vote, at the start, and what the prior pulls to.
+        strength: Of the priors: of accuracies as a share of the rule's votes, of propensities
+            (pulled to the rule's mean) and of a learned class prior (to the given one) as a share
+            of the rows; 0 has none.
+        tolerance: It stops when the prior and the tables each change by less, summed.
+        most_steps: It stops then in any case; `told` says so.
+    """
+
+    needs_counts: ClassVar[bool] = True
+    most_classes: ClassVar[int] = 0
+    kind: Literal["naive_bayes"] = "naive_bayes"
+    propensity: Literal["by_class", "shared"] = "by_class"
+    learn_prior: bool = False
+    accuracy: float = 0.9
+    strength: float = 0.025
+    tolerance: float = 1e-7
+    most_steps: int = 10_000
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if not 0 < self.accuracy < 1:
+            raise ValueError(
+                f"naive_bayes.accuracy: got {self.accuracy}, expected above 0 and below 1"
+            )
+        if self.strength < 0 or self.tolerance <= 0 or self.most_steps < 1:
+            raise ValueError(
+                f"naive_bayes: got strength {self.strength}, tolerance {self.tolerance}, "
+                f"most_steps {self.most_steps}, expected at least 0, above 0, at least 1"
+            )
+
+    def fit(self, known: Known) -> Bayes:
+        """Fit propensities and accuracies, and the prior if asked to."""
+        counts = known.counts
+        assert counts is not None  # needs_counts
+        symbols = Symbols.of(counts)
+        casts_MK = known.moments.votes > 0
+
+        def step(share_MXK: Floats) -> tuple[Floats, Floats]:
+            mass_K = share_MXK[0].sum(axis=0)
+            learned_K = (mass_K + self.strength * known.prior_K) / (mass_K.sum() + self.strength)
+            table_MXK = _table(*self._rates(share_MXK), casts_MK)
+            return table_MXK, learned_K if self.learn_prior else known.prior_K
+
+        average_M1 = known.moments.votes.sum(axis=1, keepdims=True) / counts.rows
+        coverage_MK = np.repeat(average_M1, counts.classes, axis=1)
+        at_first = _table(coverage_MK, np.full(casts_MK.shape, self.accuracy), casts_MK)
+        top = climb(
+            symbols, normalised(symbols.logs(known.prior_K, at_first)), step,
+            tolerance=self.tolerance, most_steps=self.most_steps,
+        )  # fmt: skip
+        share_MXK = symbols.shares(top.posterior_PK)
+        return Bayes(
+            kind=self.kind,
+            prior=tuple(top.prior_K.tolist()),
+            accuracy=accuracy(share_MXK),
+            share=(1.0,) * symbols.rules,
+            told={
+                "steps": top.steps,
+                "converged": top.converged,
+                "log_likelihood": top.log_likelihood,
+            },
+            evidence=evidence(top.table_MXK, share_MXK),
+        )
+
+    def _rates(self, share_MXK: Floats) -> tuple[Floats, Floats]:
+        """Return the propensity of each rule on each class, and the accuracy of its votes there."""
+        cast_MK = share_MXK[:, 1:].sum(axis=1)
+        mass_MK = share_MXK.sum(axis=1)
+        coverage_M1 = cast_MK.sum(axis=1, keepdims=True) / mass_MK.sum(axis=1, keepdims=True)
+        propensity_MK = np.broadcast_to(coverage_M1, cast_MK.shape)
+        if self.propensity == "by_class":
+            pulled_MK = cast_MK + self.strength * coverage_M1
+            propensity_MK = ratio(pulled_MK, mass_MK + self.strength, propensity_MK)
+        right_MK = np.einsum("mkk->mk", share_MXK[:, 1:])
+        pull_M1 = self.strength * coverage_M1
+        at_first = np.full(cast_MK.shape, self.accuracy)
+        return propensity_MK, ratio(right_MK + pull_M1 * at_first, cast_MK + pull_M1, at_first)
+
+
+def _table(propensity_MK: Floats, accuracy_MK: Floats, casts_MK: NDArray[np.bool_]) -> Floats:
+    """Return P(X | class), given which votes each rule ever casts."""
+    others_MK = casts_MK.sum(axis=1, keepdims=True) - casts_MK
+    right_MK = np.where(others_MK > 0, accuracy_MK, 1.0) * casts_MK
+    wrong_MK = (1 - right_MK) / np.maximum(others_MK, 1)
+    vote_MKK = np.where(np.eye(casts_MK.shape[1], dtype=bool), right_MK[:, None], wrong_MK[:, None])
+    vote_MKK = vote_MKK * casts_MK[:, :, None] * propensity_MK[:, None]
+    return np.concatenate([1 - propensity_MK[:, None], vote_MKK], axis=1)
