@@ -14,13 +14,14 @@ from filters.ensemble.model import Bayes, LabelModel, Share
 
 FORMS: dict[str, type[LabelModel]] = {form.__name__: form for form in (Bayes, Share)}
 SUM_ROUNDING = 1e-6
+MAY_BE_NAN = "accuracy"
 LARGEST = 1e300  # integers beyond it are no floats
 
 
 def load_label_model(text: str) -> LabelModel:
     """Read what `LabelModel.to_json` wrote.
 
-    A null where a number belongs is NaN. `told` comes back as JSON has it: lists for tuples.
+    A null in `accuracy` is NaN. `told` comes back as JSON has it: lists for tuples.
 
     Raises:
         ValueError: It is no JSON, of no form that is known, or a field of the form is missing, of
@@ -65,7 +66,7 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
         item = get_args(wanted)[0]  # tuple[item, ...]
         return tuple(_typed(v, item, f"{where}[{i}]") for i, v in enumerate(value))
     if plain is float:
-        if value is None:
+        if value is None and where.startswith(MAY_BE_NAN):
             return math.nan
         if type(value) is float or (type(value) is int and abs(value) < LARGEST):
             return float(value)
@@ -75,25 +76,27 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
 
 
 def _check_sizes(model: LabelModel) -> None:
-    """Refuse a model whose parts do not fit each other."""
+    """Refuse a model whose parts do not fit each other; same names are of one size in all forms."""
     rules, classes = len(model.accuracy), model.classes
     adds_up = classes > 1 and abs(sum(model.prior) - 1) <= SUM_ROUNDING and min(model.prior) >= 0
     if not adds_up:
         raise _wrong(f"got prior {list(model.prior)!r:.80}", "probabilities that add up to 1")
-    shapes = {"share": (model.share, (rules,))}
-    if isinstance(model, Bayes):
-        shapes["evidence"] = (model.evidence, (rules, classes + 1, classes))
-    if isinstance(model, Share):
-        shapes["weight"] = (model.weight, (rules,))
-        if model.class_weight:
-            shapes["class_weight"] = (model.class_weight, (classes,))
-    for name, (value, shape) in shapes.items():
+    sizes = {
+        "share": (rules,),
+        "weight": (rules,),
+        "class_weight": (classes,),
+        "evidence": (rules, classes + 1, classes),
+    }
+    for name in [field.name for field in fields(model) if field.name in sizes]:
+        value, size = getattr(model, name), sizes[name]
+        if name == "class_weight" and not value:
+            continue  # stands for ones
         try:
-            array = np.array(value, np.float64)
+            got = np.array(value, np.float64).shape
         except ValueError as error:
-            raise _wrong(f"got {name} with rows of several lengths", f"{shape} numbers") from error
-        if array.shape != shape or not np.isfinite(array).all():
-            raise _wrong(f"got {name} of shape {array.shape}, or null", f"{shape} numbers")
+            raise _wrong(f"got {name} with rows of several lengths", f"{size} numbers") from error
+        if got != size:
+            raise _wrong(f"got {name} of shape {got}", f"{size}")
 
 
 def _wrong(got: str, expected: str) -> ValueError:

@@ -51,6 +51,6 @@ def predict_classes(
             class_N[row] = -1
             continue
         tied = np.flatnonzero(is_tied_NK[row])
-        name = str(row).encode() if ties == "row" else bytes(uid_N[row]).rstrip(b"\0")
+        name = str(row).encode() if ties == "row" else bytes(uid_N[int(row)]).rstrip(b"\0")
         class_N[row] = tied[int.from_bytes(sha1(name, usedforsecurity=False).digest()) % len(tied)]
     return class_N

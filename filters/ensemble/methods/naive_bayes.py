@@ -31,20 +31,19 @@ class NaiveBayes(Method):
     of the package labelmodels (Safranchik et al., AAAI 2020), which climbs by stochastic gradients;
     expectation maximisation on distinct patterns needs no step size and no seed.
 
-    Where we differ: priors are conjugate (beta, Dirichlet) instead of a norm of log odds, and an
-    accuracy's is as strong as `strength` of the rule's own votes, so that a rare rule is not held
-    at the start; propensities may depend on the class; a wrong vote is one of those that the rule
-    ever casts, so a rule of one side is not taken to have withheld votes for the others.
+    Where we differ: the prior is not a norm of log odds but rows that are taken to have been seen
+    beforehand, `strength` of those that there are, with classes as by the class prior, on which
+    every rule voted as often as it does on average, and was right with `accuracy`. Propensities may
+    depend on the class. A wrong vote is one of those that the rule ever casts, so a rule of one
+    side is not taken to have withheld votes for the others.
 
     Attributes:
         propensity: "by_class" lets a rule vote more often on one class than on another, which is
             all that a rule of one side can say; "shared" does not, as in the package: abstaining
             is no evidence, and neither are the votes of a rule of one side.
         learn_prior: Start at the prior and learn it; otherwise the prior is held.
-        accuracy: Of a vote, at the start, and what the prior pulls to.
-        strength: Of the priors: of accuracies as a share of the rule's votes, of propensities
-            (pulled to the rule's mean) and of a learned class prior (to the given one) as a share
-            of the rows; 0 has none.
+        accuracy: Of votes at the start, and of those that are taken to have been seen.
+        strength: Rows that are taken to have been seen, as a share of those that there are.
         tolerance: It stops when the prior and the tables each change by less, summed.
         most_steps: It stops then in any case; `told` says so.
     """
@@ -78,10 +77,11 @@ class NaiveBayes(Method):
         symbols = Symbols.of(counts)
         casts_MK = known.moments.votes > 0
 
+        pull_K = self.strength * known.prior_K
+
         def step(share_MXK: Floats) -> tuple[Floats, Floats]:
-            mass_K = share_MXK[0].sum(axis=0)
-            learned_K = (mass_K + self.strength * known.prior_K) / (mass_K.sum() + self.strength)
-            table_MXK = _table(*self._rates(share_MXK), casts_MK)
+            learned_K = (share_MXK[0].sum(axis=0) + pull_K) / (1 + self.strength)
+            table_MXK = _table(*self._rates(share_MXK, pull_K), casts_MK)
             return table_MXK, learned_K if self.learn_prior else known.prior_K
 
         average_M1 = known.moments.votes.sum(axis=1, keepdims=True) / counts.rows
@@ -105,19 +105,19 @@ class NaiveBayes(Method):
             evidence=evidence(top.table_MXK, share_MXK),
         )
 
-    def _rates(self, share_MXK: Floats) -> tuple[Floats, Floats]:
+    def _rates(self, share_MXK: Floats, pull_K: Floats) -> tuple[Floats, Floats]:
         """Return the propensity of each rule on each class, and the accuracy of its votes there."""
         cast_MK = share_MXK[:, 1:].sum(axis=1)
-        mass_MK = share_MXK.sum(axis=1)
-        coverage_M1 = cast_MK.sum(axis=1, keepdims=True) / mass_MK.sum(axis=1, keepdims=True)
-        propensity_MK = np.broadcast_to(coverage_M1, cast_MK.shape)
+        coverage_M1 = cast_MK.sum(axis=1, keepdims=True)
+        pull_MK = pull_K * coverage_M1
+        propensity_MK = np.repeat(coverage_M1, len(pull_K), axis=1)
         if self.propensity == "by_class":
-            pulled_MK = cast_MK + self.strength * coverage_M1
-            propensity_MK = ratio(pulled_MK, mass_MK + self.strength, propensity_MK)
+            mass_K = share_MXK[0].sum(axis=0)
+            propensity_MK = ratio(cast_MK + pull_MK, mass_K + pull_K, propensity_MK)
         right_MK = np.einsum("mkk->mk", share_MXK[:, 1:])
-        pull_M1 = self.strength * coverage_M1
-        at_first = np.full(cast_MK.shape, self.accuracy)
-        return propensity_MK, ratio(right_MK + pull_M1 * at_first, cast_MK + pull_M1, at_first)
+        at_first_MK = np.full(cast_MK.shape, self.accuracy)
+        right_MK = ratio(right_MK + pull_MK * at_first_MK, cast_MK + pull_MK, at_first_MK)
+        return propensity_MK, right_MK
 
 
 def _table(propensity_MK: Floats, accuracy_MK: Floats, casts_MK: NDArray[np.bool_]) -> Floats:
