@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+LEAST_CLASSES = 2
 TOLERANCE = 1e-5  # Snorkel's and WRENCH's: probabilities that differ by less tie
 
 Ties = Literal["abstain", "row", "uid"]
@@ -38,7 +39,7 @@ def predict_classes(
     Raises:
         ValueError: There are fewer than two classes, no finite probabilities, or not N uids.
     """
-    if proba_NK.ndim != 2 or proba_NK.shape[1] < 2:  # noqa: PLR2004
+    if proba_NK.shape[1] < LEAST_CLASSES:
         raise ValueError(f"ties: got probabilities {proba_NK.shape}, expected [N, 2 or more]")
     if not np.isfinite(proba_NK).all():
         raise ValueError("ties: got probabilities that are not finite, expected finite ones")

@@ -1,4 +1,4 @@
-"""Dawid-Skene on patterns against the plain rule on rows, published figures, and a planted truth."""
+"""Dawid-Skene on patterns against the plain rule on rows, published figures, planted truths."""
 
 import numpy as np
 import pytest
@@ -16,8 +16,9 @@ def plain(votes_NM, classes, *, missing=False, prior=None, tolerance=1e-5):
     posterior = symbols[..., 1:].sum(axis=1).astype(float)
     posterior[posterior.sum(axis=1) == 0] = 1.0
     posterior /= posterior.sum(axis=1, keepdims=True)
-    before = None
-    for step in range(10_000):
+    before, step = None, -1
+    while True:
+        step += 1
         pi = posterior.mean(axis=0) if prior is None else np.array(prior)
         tables = np.einsum("nk,nmx->mkx", posterior, symbols)
         tables /= tables.sum(axis=2, keepdims=True)
@@ -90,7 +91,7 @@ def test_tennis_rally_has_the_figures_of_the_benchmark():
 def test_planted_tables_are_found(classes):
     table = symmetric([0.85, 0.75, 0.8, 0.7, 0.65, 0.75], classes=classes)
     prior = np.arange(2, classes + 2) / np.arange(2, classes + 2).sum()
-    labels, votes = planted(table, rows=20_000, prior=prior)
+    _, votes = planted(table, rows=20_000, prior=prior)
     model = fit_label_model(
         count(votes, classes=classes), model=DawidSkene(learn_prior=True),
         prior=np.full(classes, 1 / classes),
@@ -160,7 +161,7 @@ def test_classes_are_called_what_rules_call_them():
         table = rng.dirichlet([1, 1, 1], (rng.integers(3, 8), 2)).transpose(0, 2, 1)
         if (table[:, 2, 1] - table[:, 2, 0] + table[:, 1, 0] - table[:, 1, 1]).sum() < 0:
             continue  # rules that are wrong by and large cannot be told from right ones
-        labels, votes = planted(table, rows=1000, prior=(1 - prior, prior), seed=rng)
+        _, votes = planted(table, rows=1000, prior=(1 - prior, prior), seed=rng)
         model = fit_label_model(count(votes), model=method, prior=prior)
         rate = tables(model)
         assert (rate[:, 1, 2] - rate[:, 0, 2] + rate[:, 0, 1] - rate[:, 1, 1]).sum() > 0
