@@ -47,10 +47,11 @@ def predict_classes(
         raise ValueError(f"ties: got {len(uid_N)} uids, expected one of each of {len(proba_NK)}")
     is_tied_NK = proba_NK.max(axis=1, keepdims=True) - proba_NK < TOLERANCE
     class_N = is_tied_NK.argmax(axis=1)
-    for row in np.flatnonzero(is_tied_NK.sum(axis=1) > 1):
-        if ties == "abstain":
-            class_N[row] = -1
-            continue
+    several_N = is_tied_NK.sum(axis=1) > 1
+    if ties == "abstain":
+        class_N[several_N] = -1
+        return class_N
+    for row in np.flatnonzero(several_N):
         tied = np.flatnonzero(is_tied_NK[row])
         name = str(row).encode() if ties == "row" else bytes(uid_N[int(row)]).rstrip(b"\0")
         class_N[row] = tied[int.from_bytes(sha1(name, usedforsecurity=False).digest()) % len(tied)]
