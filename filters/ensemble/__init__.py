@@ -10,7 +10,7 @@ from filters.ensemble.methods import (
     NaiveBayes,
     Triplet,
     WeightedMajority,
-)  # fmt: skip
+)
 from filters.ensemble.model import Bayes, LabelModel, Share
 from filters.ensemble.moments import Moments, add
 from filters.ensemble.patterns import PatternCounts, count, merge

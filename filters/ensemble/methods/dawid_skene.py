@@ -4,6 +4,7 @@ Letters: P patterns, M rules, K classes; X is a symbol, X = 0 abstain, X = 1 + k
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,15 +15,16 @@ from filters.ensemble.methods.base import Known, Method
 from filters.ensemble.methods.symbols import (
     FLOOR,
     Floats,
-    Maximum,
     Symbols,
     accuracy,
     climb,
     evidence,
     ratio,
-)  # fmt: skip
+)
 from filters.ensemble.model import Bayes
 from filters.ensemble.patterns import PatternCounts
+
+ROUNDING = 1e-9  # names that fit better by less do not
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +64,7 @@ class DawidSkene(Method):
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if self.smoothing < 0 or self.tolerance <= 0 or self.most_steps < 1:
+        if not (0 <= self.smoothing < inf and 0 < self.tolerance < inf and self.most_steps >= 1):
             raise ValueError(
                 f"dawid_skene: got smoothing {self.smoothing}, tolerance {self.tolerance}, "
                 f"most_steps {self.most_steps}, expected at least 0, above 0, at least 1"
@@ -93,7 +95,12 @@ class DawidSkene(Method):
             prior=tuple(top.prior_K.tolist()),
             accuracy=accuracy(share_MXK),
             share=(1.0,) * symbols.rules,
-            told={**_told(top, share_MXK), "renamed": renamed},
+            told={
+                **top.told,
+                "learned_prior": self.learn_prior,
+                "renamed": renamed,
+                "died_out": np.flatnonzero(share_MXK[0].sum(axis=0) < FLOOR).tolist(),
+            },
             evidence=evidence(top.table_MXK, share_MXK),
         )
 
@@ -111,8 +118,8 @@ class DawidSkene(Method):
 
 def _vote_shares(counts: PatternCounts, prior_K: Floats) -> Floats:
     """Return the share of the votes for each class, [P, K]; the prior where there are none."""
-    is_PMK = np.stack([(counts.votes_PM == k).sum(axis=1) for k in range(counts.classes)], axis=1)
-    votes_PK = is_PMK.astype(np.float64)
+    votes_KP = [(counts.votes_PM == k).sum(axis=1) for k in range(counts.classes)]
+    votes_PK = np.stack(votes_KP, axis=1).astype(np.float64)
     return ratio(votes_PK, votes_PK.sum(axis=1, keepdims=True), prior_K)
 
 
@@ -126,15 +133,5 @@ def _named(share_MXK: Floats) -> NDArray[np.int64]:
     mass_K = share_MXK[0].sum(axis=0)
     rate_KK = ratio(share_MXK[:, 1:].sum(axis=0), mass_K, np.zeros(1))  # votes x hidden classes
     _, order_K = linear_sum_assignment(rate_KK, maximize=True)
-    as_is = np.trace(rate_KK) > rate_KK[np.arange(len(order_K)), order_K].sum() - FLOOR
+    as_is = np.trace(rate_KK) > rate_KK[np.arange(len(order_K)), order_K].sum() - ROUNDING
     return np.arange(len(order_K)) if as_is else order_K
-
-
-def _told(top: Maximum, share_MXK: Floats) -> dict[str, object]:
-    mass_K = share_MXK[0].sum(axis=0)
-    return {
-        "steps": top.steps,
-        "converged": top.converged,
-        "log_likelihood": top.log_likelihood,
-        "died_out": np.flatnonzero(mass_K < FLOOR).tolist(),
-    }

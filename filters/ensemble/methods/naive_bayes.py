@@ -4,6 +4,7 @@ Letters: P patterns, M rules, K classes; X is a symbol, X = 0 abstain, X = 1 + k
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from filters.ensemble.methods.symbols import (
     evidence,
     normalised,
     ratio,
-)  # fmt: skip
+)
 from filters.ensemble.model import Bayes
 
 
@@ -64,7 +65,7 @@ class NaiveBayes(Method):
             raise ValueError(
                 f"naive_bayes.accuracy: got {self.accuracy}, expected above 0 and below 1"
             )
-        if self.strength < 0 or self.tolerance <= 0 or self.most_steps < 1:
+        if not (0 <= self.strength < inf and 0 < self.tolerance < inf and self.most_steps >= 1):
             raise ValueError(
                 f"naive_bayes: got strength {self.strength}, tolerance {self.tolerance}, "
                 f"most_steps {self.most_steps}, expected at least 0, above 0, at least 1"
@@ -97,11 +98,7 @@ class NaiveBayes(Method):
             prior=tuple(top.prior_K.tolist()),
             accuracy=accuracy(share_MXK),
             share=(1.0,) * symbols.rules,
-            told={
-                "steps": top.steps,
-                "converged": top.converged,
-                "log_likelihood": top.log_likelihood,
-            },
+            told={**top.told, "learned_prior": self.learn_prior},
             evidence=evidence(top.table_MXK, share_MXK),
         )
 

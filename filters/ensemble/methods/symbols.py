@@ -85,6 +85,15 @@ class Maximum:
     converged: bool
     log_likelihood: float
 
+    @property
+    def told(self) -> dict[str, float]:
+        """What a label model says of it."""
+        return {
+            "steps": self.steps,
+            "converged": self.converged,
+            "log_likelihood": self.log_likelihood,
+        }
+
 
 def climb(
     symbols: Symbols, start_PK: Floats, step: Step, *, tolerance: float, most_steps: int

@@ -169,7 +169,9 @@ def test_classes_are_called_what_rules_call_them():
     assert turned
 
 
-@pytest.mark.parametrize("settings", [{"smoothing": -1.0}, {"tolerance": 0.0}, {"most_steps": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"smoothing": -1.0}, {"smoothing": np.nan}, {"tolerance": 0.0}, {"most_steps": 0}]
+)
 def test_numbers_that_make_no_sense_are_refused(settings):
     with pytest.raises(ValueError, match="expected at least 0, above 0, at least 1"):
         DawidSkene(**settings)

@@ -32,8 +32,8 @@ METHODS = [
 SMOOTHED = [DawidSkene(smoothing=5.0), DawidSkene(smoothing=5.0, learn_prior=True)]
 ACCURACIES = [0.85, 0.6, 0.75, 0.7, 0.55]
 PRIORS = {2: (0.35, 0.65), 3: (0.2, 0.5, 0.3), 4: (0.1, 0.2, 0.3, 0.4)}
-VOTES = {2: planted(ONE_SIDED, rows=1000, prior=PRIORS[2])[1]} | {
-    k: planted(symmetric(ACCURACIES, classes=k), rows=1000, prior=PRIORS[k])[1] for k in (3, 4)
+VOTES = {2: planted(ONE_SIDED, rows=500, prior=PRIORS[2])[1]} | {
+    k: planted(symmetric(ACCURACIES, classes=k), rows=500, prior=PRIORS[k])[1] for k in (3, 4)
 }
 
 
@@ -54,10 +54,10 @@ def test_other_names_of_the_classes_give_other_names(method, classes):
 
 
 @pytest.mark.parametrize("method", METHODS + SMOOTHED, ids=repr)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(classes=st.sampled_from([2, 3]), shards=st.integers(1, 7), seed=st.integers(0, 1000))
 def test_order_and_shards_change_no_bit(method, classes, shards, seed):
-    votes = VOTES[classes][:200]
+    votes = VOTES[classes][:150]
     whole = fit(votes, method, classes=classes)
     shuffled = np.random.default_rng(seed).permutation(votes)
     parts = [count(part, classes=classes) for part in np.array_split(shuffled, shards)]

@@ -7,6 +7,7 @@ import pytest
 from snorkel.labeling.model import MajorityLabelVoter
 
 from filters.ensemble import Majority, WeightedMajority, count, count_labels, fit_label_model
+from tests.filters.ensemble.planted import planted, symmetric
 
 
 def every_pattern(rules, classes):
@@ -60,6 +61,22 @@ def test_labels_weigh_rules_by_log_odds_over_a_guess():
     assert model.told == {"weights": "labels", "without_a_say": [2, 3]}
     # only rules without a say have voted
     assert model.predict_proba(np.array([[-1, -1, 0, 1]], np.int8))[0] == pytest.approx(prior)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+def test_a_few_labels_tell_the_good_rules_from_the_others(classes):
+    prior = (1 / classes,) * classes
+    guess = 1 / classes
+    tables = symmetric([0.9, 0.85, *[guess] * 5], classes=classes, coverage=0.9)
+    labels, votes = planted(tables, rows=4000, prior=prior)
+    known = count_labels(votes[:200], labels[:200], classes=classes)
+    right = {}
+    for kind in ("majority", "weighted_majority"):
+        model = fit_label_model(
+            count(votes, classes=classes), model=kind, prior=prior, labelled=known
+        )
+        right[kind] = np.mean(model.predict_proba(votes[200:]).argmax(axis=1) == labels[200:])
+    assert right["weighted_majority"] > right["majority"] + 0.05
 
 
 @pytest.mark.parametrize("weights", [(-1.0, 1.0), (0.0, 0.0), (float("nan"), 1.0)])

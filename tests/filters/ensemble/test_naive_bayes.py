@@ -57,15 +57,15 @@ def fitted_theta(model, classes):
 
 @pytest.mark.parametrize(
     ("classes", "propensity", "learn_prior"),
-    [(2, "by_class", True), (2, "by_class", False), (2, "shared", False), (3, "by_class", False),
+    [(2, "by_class", True), (2, "shared", False), (3, "by_class", False),
      (3, "shared", True)],
 )  # fmt: skip
 def test_it_ends_at_the_optimum(classes, propensity, learn_prior):
     if classes == 2:
-        _, votes = planted(ONE_SIDED[:4], rows=300, prior=(0.4, 0.6))
+        _, votes = planted(ONE_SIDED[:4], rows=200, prior=(0.4, 0.6))
         prior = (0.4, 0.6)
     else:
-        _, votes = planted(TABLES[:3], rows=300, prior=PRIOR)
+        _, votes = planted(TABLES[:3], rows=200, prior=PRIOR)
         prior = PRIOR
     method = NaiveBayes(propensity=propensity, learn_prior=learn_prior, tolerance=1e-10)
     model = fit_label_model(count(votes, classes=classes), model=method, prior=prior)
