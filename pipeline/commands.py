@@ -47,6 +47,24 @@ def filters_app(*relations: type[Relation]) -> typer.Typer:
             ]
         print_table(heads, rows)
 
+    @app.command()
+    def wrench(
+        folder: Annotated[str, typer.Argument(help="Data set in WRENCH's layout.")],
+        model: Annotated[list[str] | None, typer.Option(help="Kind; all without it.")] = None,
+    ) -> None:
+        """Accuracy and F1 of label models on a data set of the WRENCH benchmark, train to test.
+
+        Example: thresher filters wrench youtube --model dawid_skene --model majority
+        """
+        from pipeline.folder import Folder
+        from pipeline.wrench import measure
+
+        rows = [
+            (f.model, *(("", "") if f.why_not else (f"{f.accuracy:.4f}", f"{f.f1:.4f}")), f.why_not)
+            for f in measure(Folder(folder), model or ())
+        ]
+        print_table(("model", "accuracy", "F1", "why not"), rows)
+
     return app
 
 

@@ -2,13 +2,42 @@
 
 from filters.ensemble.fit import fit_label_model
 from filters.ensemble.labelled import Labelled, count_labels
-from filters.ensemble.methods import AnyMethod, Majority, Method, Snorkel, Triplet
+from filters.ensemble.methods import (
+    AnyMethod,
+    DawidSkene,
+    Majority,
+    Method,
+    NaiveBayes,
+    Snorkel,
+    Triplet,
+    WeightedMajority,
+)
 from filters.ensemble.model import Bayes, LabelModel, Share
 from filters.ensemble.moments import Moments, add
 from filters.ensemble.patterns import PatternCounts, count, merge
+from filters.ensemble.saved import load_label_model
+from filters.ensemble.ties import predict_classes
 
 __all__ = [
-    "AnyMethod", "Bayes", "LabelModel", "Labelled", "Majority", "Method", "Moments",
-    "PatternCounts", "Share", "Snorkel", "Triplet", "add", "count", "count_labels",
-    "fit_label_model", "merge",
-]  # fmt: skip
+    "AnyMethod",
+    "Bayes",
+    "DawidSkene",
+    "LabelModel",
+    "Labelled",
+    "Majority",
+    "Method",
+    "Moments",
+    "NaiveBayes",
+    "PatternCounts",
+    "Share",
+    "Snorkel",
+    "Triplet",
+    "WeightedMajority",
+    "add",
+    "count",
+    "count_labels",
+    "fit_label_model",
+    "load_label_model",
+    "merge",
+    "predict_classes",
+]

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from filters.ensemble.patterns import decode, distinct, encode
 
+ROUNDING = 1e-9  # sums of the same weights in another order differ by less
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelModel(ABC):
@@ -92,15 +94,24 @@ class Share(LabelModel):
     """Votes are counted: a class has the share of the votes that are for it.
 
     Attributes:
-        weight: M weights of a vote, each at least 0.
+        weight: M weights of a vote, each at least 0; votes without weight count as abstaining.
+        class_weight: K factors of a vote for each class; empty stands for ones.
+        winners: The classes with most of the votes share everything, the others get nothing.
     """
 
     weight: tuple[float, ...]
+    class_weight: tuple[float, ...] = ()
+    winners: bool = False
 
     def posterior(self, votes_PM: NDArray[np.int8]) -> NDArray[np.float64]:
         """Return the class probabilities of P patterns."""
         weight_M = np.array(self.weight)
+        factor_K = np.array(self.class_weight or [1.0] * self.classes)
         sum_PK = np.stack([(votes_PM == k) @ weight_M for k in range(self.classes)], axis=1)
+        sum_PK *= factor_K
+        if self.winners:
+            most_P1 = sum_PK.max(axis=1, keepdims=True)
+            sum_PK = ((most_P1 > 0) & (sum_PK >= most_P1 * (1 - ROUNDING))).astype(np.float64)
         total_P1 = sum_PK.sum(axis=1, keepdims=True)
         return np.where(total_P1 > 0, sum_PK / np.where(total_P1 > 0, total_P1, 1.0), self.prior)
 

@@ -1,14 +1,30 @@
 """Ways of fitting a label model; the union below is the registry."""
 
 from filters.ensemble.methods.base import Known, Method
+from filters.ensemble.methods.dawid_skene import DawidSkene
 from filters.ensemble.methods.majority import Majority
+from filters.ensemble.methods.naive_bayes import NaiveBayes
 from filters.ensemble.methods.snorkel import Snorkel
 from filters.ensemble.methods.triplet import Triplet
+from filters.ensemble.methods.weighted_majority import WeightedMajority
 
 AnyMethod = (
     Majority
+    | WeightedMajority
+    | DawidSkene
+    | NaiveBayes
     | Snorkel
     | Triplet
 )  # fmt: skip
 
-__all__ = ["AnyMethod", "Known", "Majority", "Method", "Snorkel", "Triplet"]
+__all__ = [
+    "AnyMethod",
+    "DawidSkene",
+    "Known",
+    "Majority",
+    "Method",
+    "NaiveBayes",
+    "Snorkel",
+    "Triplet",
+    "WeightedMajority",
+]
