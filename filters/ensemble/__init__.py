@@ -6,8 +6,10 @@ from filters.ensemble.methods import AnyMethod, Majority, Method, Triplet
 from filters.ensemble.model import Bayes, LabelModel, Share
 from filters.ensemble.moments import Moments, add
 from filters.ensemble.patterns import PatternCounts, count, merge
+from filters.ensemble.tally import MOST_PATTERNS, Tally
 
 __all__ = [
-    "AnyMethod", "Bayes", "LabelModel", "Labelled", "Majority", "Method", "Moments",
-    "PatternCounts", "Share", "Triplet", "add", "count", "count_labels", "fit_label_model", "merge",
+    "MOST_PATTERNS", "AnyMethod", "Bayes", "LabelModel", "Labelled", "Majority", "Method",
+    "Moments", "PatternCounts", "Share", "Tally", "Triplet", "add", "count", "count_labels",
+    "fit_label_model", "merge",
 ]  # fmt: skip

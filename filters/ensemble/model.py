@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.ensemble.patterns import decode, distinct, encode
+from filters.ensemble.patterns import AT_ONCE, Keys, decode, distinct, encode
+
+LOOKED_UP = 1 << 22  # rows whose patterns are held at a time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,23 +45,52 @@ class LabelModel(ABC):
 
     @abstractmethod
     def posterior(self, votes_PM: NDArray[np.int8]) -> NDArray[np.float64]:
-        """Return the class probabilities of P patterns, float64 [P, K]; rows add up to 1."""
+        """Return the class probabilities of P patterns, float64 [P, K]; rows add up to 1.
+
+        The bits of a row must not depend on the other rows. What NumPy does element by element is
+        fine; a product of matrices is not, for its order of adding up depends on their size.
+        """
 
     def predict_proba(self, votes_NM: NDArray[np.int8]) -> NDArray[np.float64]:
         """Return the class probabilities of N rows, float64 [N, K].
 
         They are computed once per distinct pattern and looked up, so equal votes get equal bits
         whatever shard they are in. A row without votes gets the prior.
+
+        Raises:
+            ValueError: Votes of another number of rules, or that are no classes.
         """
-        key_PW, position_N = distinct(encode(votes_NM, classes=self.classes))
-        votes_PM = decode(key_PW, rules=votes_NM.shape[1], classes=self.classes)
-        posterior_PK = self.posterior(votes_PM)
-        posterior_PK[(votes_PM < 0).all(axis=1)] = self.prior
-        return posterior_PK[position_N]
+        return self._look_up(votes_NM, slice(None))
 
     def predict(self, votes_NM: NDArray[np.int8]) -> NDArray[np.float64]:
         """Return p(keep) of N rows, float64 in [0, 1]: the probability of the last class."""
-        return self.predict_proba(votes_NM)[:, -1]
+        return self._look_up(votes_NM, slice(-1, None))[:, 0]
+
+    def _look_up(self, votes_NM: NDArray[np.int8], kept: slice) -> NDArray[np.float64]:
+        """Return the probabilities of some classes, a stretch of rows at a time."""
+        if votes_NM.shape[1:] != (len(self.accuracy),):
+            raise ValueError(
+                f"votes: got shape {votes_NM.shape}, expected [rows, {len(self.accuracy)}], as the "
+                "label model was fitted on; fit it again for other rules"
+            )
+        width = len(range(self.classes)[kept])
+        proba_NK = np.empty((len(votes_NM), width))
+        for start in range(0, len(votes_NM), LOOKED_UP):
+            rows = slice(start, start + LOOKED_UP)
+            key_PW, position_N = distinct(encode(votes_NM[rows], classes=self.classes))
+            of_pattern_PK = np.empty((len(key_PW), width))
+            for p in range(0, len(key_PW), AT_ONCE):
+                patterns = slice(p, p + AT_ONCE)
+                of_pattern_PK[patterns] = self._of_patterns(key_PW[patterns])[:, kept]
+            np.take(of_pattern_PK, position_N, axis=0, out=proba_NK[rows], mode="clip")
+        return proba_NK
+
+    def _of_patterns(self, key_PW: Keys) -> NDArray[np.float64]:
+        """Return the class probabilities of patterns, float64 [P, K]."""
+        votes_PM = decode(key_PW, rules=len(self.accuracy), classes=self.classes)
+        posterior_PK = self.posterior(votes_PM)
+        posterior_PK[(votes_PM < 0).all(axis=1)] = self.prior
+        return posterior_PK
 
     def to_json(self) -> str:
         """Write it as JSON; NaN becomes null."""
@@ -99,8 +130,9 @@ class Share(LabelModel):
 
     def posterior(self, votes_PM: NDArray[np.int8]) -> NDArray[np.float64]:
         """Return the class probabilities of P patterns."""
-        weight_M = np.array(self.weight)
-        sum_PK = np.stack([(votes_PM == k) @ weight_M for k in range(self.classes)], axis=1)
+        sum_PK = np.zeros((len(votes_PM), self.classes))
+        for m, weight in enumerate(self.weight):
+            sum_PK += (votes_PM[:, m : m + 1] == np.arange(self.classes)) * weight
         total_P1 = sum_PK.sum(axis=1, keepdims=True)
         return np.where(total_P1 > 0, sum_PK / np.where(total_P1 > 0, total_P1, 1.0), self.prior)
 
