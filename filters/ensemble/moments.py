@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.ensemble.patterns import PatternCounts, columns, same_votes
+from filters.ensemble.patterns import PatternCounts, columns, rows_and_rules, same_votes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _pairs(votes_NM: NDArray[np.int8], *, classes: int) -> NDArray[np.int64]:
     A product of matrices would be exact too, and on idle cores as fast; but its threads wait for
     each other, and on shared cores that took a hundred times as long.
     """
-    rules = votes_NM.shape[1]
+    _, rules = rows_and_rules(votes_NM)
     width = rules * classes
     pair_XX = np.zeros((width, width), np.int64)
     class_K1 = np.arange(1, classes + 1, dtype=np.uint8)[:, None]

@@ -56,7 +56,7 @@ def encode(votes_NM: NDArray[np.int8], *, classes: int = 2) -> Keys:
         ValueError: More than `MOST_RULES` rules, a vote that is neither -1 nor a class, or no
             matrix of signed integers.
     """
-    rows, rules = _shape(votes_NM)
+    rows, rules = rows_and_rules(votes_NM)
     base, first_W = classes + 1, _first_rules(rules, classes)
     small = base**rules <= 1 << 32
     key_NW = np.zeros((rows, len(first_W)), np.uint32 if small else np.uint64)
@@ -97,7 +97,7 @@ def columns(
     Raises:
         ValueError: As `encode` does.
     """
-    rows, _ = _shape(votes_NM)
+    rows, _ = rows_and_rules(votes_NM)
     for start in range(0, rows, AT_ONCE):
         chunk_CM = votes_NM[start : start + AT_ONCE]
         if chunk_CM.size:
@@ -109,6 +109,23 @@ def columns(
                 )
         digit_MC = np.ascontiguousarray(chunk_CM.T.astype(np.int8, copy=False))
         yield start, (digit_MC + np.int8(1)).view(np.uint8)
+
+
+def rows_and_rules(votes_NM: NDArray[np.integer]) -> tuple[int, int]:
+    """Return rows and rules of a vote matrix.
+
+    Raises:
+        ValueError: As `encode` does.
+    """
+    if votes_NM.ndim != 2 or votes_NM.dtype.kind != "i":  # noqa: PLR2004 - rows and rules
+        raise ValueError(
+            f"votes: got {votes_NM.dtype} of shape {votes_NM.shape}, expected int8 [rows, rules]"
+        )
+    if votes_NM.shape[1] > MOST_RULES:
+        raise ValueError(
+            f"votes: got {votes_NM.shape[1]} rules, expected at most {MOST_RULES}; merge some"
+        )
+    return votes_NM.shape
 
 
 def count(votes_NM: NDArray[np.int8], *, classes: int = 2) -> PatternCounts:
@@ -203,19 +220,6 @@ def _is_new(sorted_N: Keys) -> NDArray[np.bool_]:
     is_new_N = np.ones(len(sorted_N), bool)
     np.not_equal(sorted_N[1:], sorted_N[:-1], out=is_new_N[1:])
     return is_new_N
-
-
-def _shape(votes_NM: NDArray[np.integer]) -> tuple[int, int]:
-    """Return rows and rules of a vote matrix."""
-    if votes_NM.ndim != 2 or votes_NM.dtype.kind != "i":  # noqa: PLR2004 - rows and rules
-        raise ValueError(
-            f"votes: got {votes_NM.dtype} of shape {votes_NM.shape}, expected int8 [rows, rules]"
-        )
-    if votes_NM.shape[1] > MOST_RULES:
-        raise ValueError(
-            f"votes: got {votes_NM.shape[1]} rules, expected at most {MOST_RULES}; merge some"
-        )
-    return votes_NM.shape
 
 
 def _first_rules(rules: int, classes: int) -> list[int]:

@@ -44,10 +44,10 @@ class Tally:
         """
         if not isinstance(part, PatternCounts | Moments):
             part = self._counted(part)
-        so_far = self._moments or (self._counts[0] if self._counts else part)
-        same_votes([(p.rules, p.classes) for p in (so_far, part)])
         if part.classes != self.classes:
             raise ValueError(f"votes: got {part.classes} classes, expected {self.classes}")
+        so_far = self._moments or (self._counts[0] if self._counts else part)
+        same_votes([(p.rules, p.classes) for p in (so_far, part)])
         if isinstance(part, PatternCounts) and self._moments is None:
             self._counts.append(part)
             waiting = sum(len(counts.count_P) for counts in self._counts[1:])
