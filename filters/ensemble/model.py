@@ -73,23 +73,23 @@ class LabelModel(ABC):
                 f"votes: got shape {votes_NM.shape}, expected [rows, {len(self.accuracy)}], as the "
                 "label model was fitted on; fit it again for other rules"
             )
-        width = len(range(self.classes)[kept])
-        proba_NK = np.empty((len(votes_NM), width))
+        proba_NK = np.empty((len(votes_NM), len(range(self.classes)[kept])))
         for start in range(0, len(votes_NM), LOOKED_UP):
             rows = slice(start, start + LOOKED_UP)
             key_PW, position_N = distinct(encode(votes_NM[rows], classes=self.classes))
-            of_pattern_PK = np.empty((len(key_PW), width))
-            for p in range(0, len(key_PW), AT_ONCE):
-                patterns = slice(p, p + AT_ONCE)
-                of_pattern_PK[patterns] = self._of_patterns(key_PW[patterns])[:, kept]
+            of_pattern_PK = self._of_patterns(key_PW, kept)
             np.take(of_pattern_PK, position_N, axis=0, out=proba_NK[rows], mode="clip")
         return proba_NK
 
-    def _of_patterns(self, key_PW: Keys) -> NDArray[np.float64]:
-        """Return the class probabilities of patterns, float64 [P, K]."""
-        votes_PM = decode(key_PW, rules=len(self.accuracy), classes=self.classes)
-        posterior_PK = self.posterior(votes_PM)
-        posterior_PK[(votes_PM < 0).all(axis=1)] = self.prior
+    def _of_patterns(self, key_PW: Keys, kept: slice) -> NDArray[np.float64]:
+        """Return the probabilities of some classes for P patterns in ascending order."""
+        posterior_PK = np.empty((len(key_PW), len(range(self.classes)[kept])))
+        for start in range(0, len(key_PW), AT_ONCE):
+            patterns = slice(start, start + AT_ONCE)
+            votes_PM = decode(key_PW[patterns], rules=len(self.accuracy), classes=self.classes)
+            posterior_PK[patterns] = self.posterior(votes_PM)[:, kept]
+        if not key_PW[:1].any():  # all abstain; the lowest there is
+            posterior_PK[:1] = self.prior[kept]
         return posterior_PK
 
     def to_json(self) -> str:
@@ -111,11 +111,11 @@ class Bayes(LabelModel):
     def posterior(self, votes_PM: NDArray[np.int8]) -> NDArray[np.float64]:
         """Return the class probabilities of P patterns."""
         with np.errstate(divide="ignore"):
-            log_PK = np.log(np.tile(self.prior, (len(votes_PM), 1)))
-        for m, table in enumerate(self.evidence):
-            log_PK += np.array(table)[votes_PM[:, m] + 1]
-        odds_PK = np.exp(log_PK - log_PK.max(axis=1, keepdims=True))
-        return odds_PK / odds_PK.sum(axis=1, keepdims=True)
+            log_KP = np.log(np.repeat(np.array(self.prior)[:, None], len(votes_PM), axis=1))
+        for m, table_XK in enumerate(self.evidence):
+            log_KP += np.take(np.array(table_XK).T, votes_PM[:, m] + 1, axis=1)
+        odds_KP = np.exp(log_KP - log_KP.max(axis=0))
+        return (odds_KP / odds_KP.sum(axis=0)).T
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,10 +130,11 @@ class Share(LabelModel):
 
     def posterior(self, votes_PM: NDArray[np.int8]) -> NDArray[np.float64]:
         """Return the class probabilities of P patterns."""
-        sum_PK = np.zeros((len(votes_PM), self.classes))
+        sum_KP = np.zeros((self.classes, len(votes_PM)))
         for m, weight in enumerate(self.weight):
-            sum_PK += (votes_PM[:, m : m + 1] == np.arange(self.classes)) * weight
-        total_P1 = sum_PK.sum(axis=1, keepdims=True)
+            for k in range(self.classes):
+                sum_KP[k] += (votes_PM[:, m] == k) * weight
+        sum_PK, total_P1 = sum_KP.T, sum_KP.sum(axis=0)[:, None]
         return np.where(total_P1 > 0, sum_PK / np.where(total_P1 > 0, total_P1, 1.0), self.prior)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_RULES = 64
+MOST_CLASSES = 127  # of an int8
 AT_ONCE = 1 << 14  # rows that are turned into columns together: they stay in the cache
 MOST_TABLE = 1 << 22  # integers below this are counted in a table, larger ones sorted
 ROOM = 8  # places of that table that a row may cost
@@ -57,17 +58,15 @@ def encode(votes_NM: NDArray[np.int8], *, classes: int = 2) -> Keys:
             matrix of signed integers.
     """
     rows, rules = rows_and_rules(votes_NM)
+    if classes > MOST_CLASSES:
+        raise ValueError(f"votes: got {classes} classes, expected at most {MOST_CLASSES}")
     base, first_W = classes + 1, _first_rules(rules, classes)
     small = base**rules <= 1 << 32
     key_NW = np.zeros((rows, len(first_W)), np.uint32 if small else np.uint64)
     for start, digit_MC in columns(votes_NM, classes=classes):
         key_CW = key_NW[start : start + digit_MC.shape[1]]
         for w, (first, end) in enumerate(pairwise([*first_W, rules])):
-            key_C = np.zeros(len(key_CW), key_NW.dtype)
-            for digit_C in digit_MC[first:end][::-1]:
-                key_C *= key_NW.dtype.type(base)
-                key_C += digit_C
-            key_CW[:, w] = key_C
+            key_CW[:, w] = _number(digit_MC[first:end], base, key_NW.dtype)
     return key_NW
 
 
@@ -220,6 +219,24 @@ def _is_new(sorted_N: Keys) -> NDArray[np.bool_]:
     is_new_N = np.ones(len(sorted_N), bool)
     np.not_equal(sorted_N[1:], sorted_N[:-1], out=is_new_N[1:])
     return is_new_N
+
+
+def _number(digit_MC: NDArray[np.uint8], base: int, dtype: np.dtype) -> Keys:
+    """Return the number that a column's digits are, the first lowest.
+
+    As many digits as a byte holds come together first: bytes are added up several at a time.
+    """
+    per_byte = next(n for n in range(7, 0, -1) if base**n <= 1 << 8)
+    number_C = np.zeros(digit_MC.shape[1], dtype)
+    for first in reversed(range(0, len(digit_MC), per_byte)):
+        some_MC = digit_MC[first : first + per_byte]
+        byte_C = np.zeros_like(number_C, np.uint8)
+        for digit_C in some_MC[::-1]:
+            byte_C *= np.uint8(base)
+            byte_C += digit_C
+        number_C *= dtype.type(base ** len(some_MC))
+        number_C += byte_C
+    return number_C
 
 
 def _first_rules(rules: int, classes: int) -> list[int]:

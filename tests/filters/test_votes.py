@@ -90,7 +90,9 @@ def test_a_pool_larger_than_a_chunk_is_counted_whole():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 64), st.sampled_from([2, 3, 4, 9]), st.integers(0, 60), st.integers(0, 99))
+@given(
+    st.integers(0, 64), st.sampled_from([1, 2, 4, 9, 127]), st.integers(0, 60), st.integers(0, 99)
+)
 def test_integers_stand_for_votes(rules, classes, rows, seed):
     votes = cast(rows, rules, classes=classes, seed=seed)
     key = encode(votes, classes=classes)
@@ -214,6 +216,12 @@ def test_bad_votes_are_refused(votes, message):
     for read in (count, Moments.of_votes, Tally().add):
         with pytest.raises(ValueError, match=message):
             read(votes)
+
+
+def test_more_classes_than_a_vote_can_name_are_refused():
+    assert count(cast(9, 3, classes=127), classes=127).rows == 9
+    with pytest.raises(ValueError, match="got 128 classes, expected at most 127"):
+        count(cast(9, 3), classes=128)
 
 
 def test_parts_of_different_rules_are_refused():
