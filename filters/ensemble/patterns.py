@@ -200,9 +200,10 @@ def _count(key_NW: Keys) -> tuple[Keys, NDArray[np.int64]]:
 
 def _distinct(key_N: Keys) -> tuple[Keys, NDArray[np.int64]]:
     if _fits_table(key_N):
+        place_N = key_N.astype(np.int64)  # what NumPy looks places up by
         seen_T = np.zeros(int(key_N.max()) + 1, bool)
-        seen_T[key_N] = True
-        return np.flatnonzero(seen_T).astype(key_N.dtype), (np.cumsum(seen_T) - 1)[key_N]
+        seen_T[place_N] = True
+        return np.flatnonzero(seen_T).astype(key_N.dtype), np.take(np.cumsum(seen_T) - 1, place_N)
     order_N = np.argsort(key_N)
     sorted_N = key_N[order_N]
     is_new_N = _is_new(sorted_N)
