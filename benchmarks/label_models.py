@@ -34,7 +34,6 @@ PRIOR = 0.6
 MATRIX, TRIPLET = '{"kind": "snorkel"}', '{"kind": "triplet"}'
 WINNERS = '{"kind": "majority", "ties": "winners"}'
 TO_THE_LETTER = '{"kind": "triplet", "estimator": "mean"}'
-SIMILAR = 2  # rules of one score
 ONE_JOB_S = 900
 SQUID = (
     'skipped: make an environment with `pip install flyingsquid "pgmpy==0.1.12" "numpy<2"` and '
@@ -48,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--flyingsquid", metavar="PYTHON", help="an interpreter that has it")
-    parser.add_argument("--only", default="abcd", help="letters of the tables, as printed")
+    parser.add_argument("--only", default="abcde", help="letters of the tables, as printed")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of a and b; c has a tenth")
     parser.add_argument("--pool-rows", type=int, default=12_800_000)
     parser.add_argument("--pool-files", type=int, default=7)
@@ -74,23 +73,25 @@ def main() -> None:
                 compare(sides, at / "tenth.npy", TO_THE_LETTER, args.rounds, args.flyingsquid)
             else:
                 print(SQUID)
-        if "d" in args.only:
-            whole_pool(at, args.pool_rows, args.pool_files, args.rounds)
+        for letter, similar in (("d", 2), ("e", 1)):
+            if letter in args.only:
+                rounds = args.rounds if letter == "d" else 1
+                whole_pool(at / letter, letter, args.pool_rows, args.pool_files, similar, rounds)
 
 
-def planted(rows: int, *, rules: int, seed: int) -> NDArray[np.int8]:
+def planted(rows: int, *, rules: int, seed: int, similar: int = 2) -> NDArray[np.int8]:
     """Return votes on rows of which 6 of 10 are good, int8 [rows, rules].
 
-    Two rules each cut one score that is higher for good rows, as filters do: they keep above one
-    value, drop below another, abstain in between, and mostly go together.
+    So many `similar` rules each cut one score that is higher for good rows, as filters do: they
+    keep above one value, drop below another, abstain in between, and mostly go together.
     """
     rng = np.random.default_rng(seed)
     good_N = rng.random(rows) < PRIOR
     votes_MN = np.empty((rules, rows), np.int8)
     for m in range(rules):
-        if m % SIMILAR == 0:
+        if m % similar == 0:
             score_N = rng.standard_normal(rows, np.float32) + (0.4 + m / rules) * good_N
-        low, high = m % SIMILAR * 0.4 - 0.9, m % SIMILAR * 0.4 + 0.6
+        low, high = m % similar * 0.4 - 0.9, m % similar * 0.4 + 0.6
         votes_MN[m] = np.where(score_N > high, 1, np.where(score_N < low, 0, -1))
     return np.ascontiguousarray(votes_MN.T)
 
@@ -130,18 +131,20 @@ def differ(left_N: NDArray[np.float64], right_N: NDArray[np.float64]) -> int:
     return int((sign[0] * sign[1] < 0).sum())
 
 
-def whole_pool(at: Path, rows: int, files: int, rounds: int) -> None:
+def whole_pool(at: Path, letter: str, rows: int, files: int, similar: int, rounds: int) -> None:
     """Write a pool of votes, then fit, predict and write p(keep); print the table."""
-    folder = at / "pool"
-    folder.mkdir()
+    folder = at / "votes"
+    folder.mkdir(parents=True)
     for i, part in enumerate(np.array_split(np.arange(rows), files)):
-        votes_NM = planted(len(part), rules=20, seed=i + 1)
+        votes_NM = planted(len(part), rules=20, seed=i + 1, similar=similar)
         columns = {f"rule_{m}": votes_NM[:, m] for m in range(20)}
         pq.write_table(pa.table(columns), folder / f"{i:03d}.parquet")
     told = [job(sys.executable, "pool", folder, at / "p_keep", TRIPLET) for _ in range(rounds)]
     megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-    print(f"\n## d. {rows:,} rows x 20 rules from {files} Parquet files ({megabytes:.0f} MB)\n")
-    print("Patterns are counted, a triplet model fitted, p(keep) written, file by file.\n")
+    patterns = told[0]["patterns"]
+    kept = f"{patterns:,.0f} distinct patterns" if patterns >= 0 else "too many patterns: moments"
+    print(f"\n## {letter}. {rows:,} rows x 20 rules from {files} Parquet files; {kept}\n")
+    print("Votes are counted, a triplet model fitted, p(keep) written, file by file.\n")
     print("| | s, median (best) |\n| --- | --- |")
     for name, key in {
         "read and count": "count", "fit": "fit", "read, predict and write": "predict",
@@ -149,9 +152,8 @@ def whole_pool(at: Path, rows: int, files: int, rounds: int) -> None:
     }.items():  # fmt: skip
         print(f"| {name} | {median(told, key):.2f} ({least(told, key):.2f}) |")
     written = sum(pq.read_metadata(path).num_rows for path in (at / "p_keep").iterdir())
-    patterns = told[0]["patterns"]
-    kept = f"{patterns:,.0f} distinct patterns" if patterns >= 0 else "too many patterns: moments"
-    print(f"\n{kept}; peak {max(t['peak'] for t in told):,.0f} MB; {written:,} rows written.")
+    peak = max(t["peak"] for t in told)
+    print(f"\nPeak {peak:,.0f} MB, {megabytes:.0f} MB read twice, {written:,} rows written.")
 
 
 def job(python: str, side: str, votes: Path, result: Path, model: str) -> Told:
