@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from filters.ensemble.moments import Moments, add
 from filters.ensemble.patterns import PatternCounts, count, merge, same_votes
 
-MOST_PATTERNS = 4_000_000  # 28 bytes each with 20 rules, and up to four times that while merging
+MOST_PATTERNS = 4_000_000  # 28 bytes each with 20 rules; merging takes half a gigabyte
 FEW_PATTERNS = 1 << 18  # held before anything is merged
 
 
