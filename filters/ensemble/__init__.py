@@ -16,28 +16,12 @@ from filters.ensemble.model import Bayes, LabelModel, Share
 from filters.ensemble.moments import Moments, add
 from filters.ensemble.patterns import PatternCounts, count, merge
 from filters.ensemble.saved import load_label_model
+from filters.ensemble.tally import MOST_PATTERNS, Tally
 from filters.ensemble.ties import predict_classes
 
 __all__ = [
-    "AnyMethod",
-    "Bayes",
-    "DawidSkene",
-    "LabelModel",
-    "Labelled",
-    "Majority",
-    "Method",
-    "Moments",
-    "NaiveBayes",
-    "PatternCounts",
-    "Share",
-    "Snorkel",
-    "Triplet",
-    "WeightedMajority",
-    "add",
-    "count",
-    "count_labels",
-    "fit_label_model",
-    "load_label_model",
-    "merge",
-    "predict_classes",
-]
+    "MOST_PATTERNS", "AnyMethod", "Bayes", "DawidSkene", "LabelModel", "Labelled", "Majority",
+    "Method", "Moments", "NaiveBayes", "PatternCounts", "Share", "Snorkel", "Tally", "Triplet",
+    "WeightedMajority", "add", "count", "count_labels", "fit_label_model", "load_label_model",
+    "merge", "predict_classes",
+]  # fmt: skip

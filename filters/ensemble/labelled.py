@@ -52,6 +52,6 @@ def count_labels(
             f"labels: got {label_N.min()} to {label_N.max()}, expected classes 0 to {classes - 1}"
         )
     key_PW, position_N = distinct(encode(votes_NM, classes=classes))
-    count_PK = np.zeros((len(key_PW), classes), np.int64)
-    np.add.at(count_PK, (position_N, label_N), 1)
+    cell_N = position_N * classes + label_N
+    count_PK = np.bincount(cell_N, minlength=len(key_PW) * classes).reshape(-1, classes)
     return Labelled(decode(key_PW, rules=votes_NM.shape[1], classes=classes), count_PK)

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.ensemble.patterns import decode, distinct, encode
+from filters.ensemble.patterns import AT_ONCE, Keys, decode, distinct, encode
 
+LOOKED_UP = 1 << 22  # rows whose patterns are held at a time
 ROUNDING = 1e-9  # sums of the same weights in another order differ by less
 
 
@@ -45,23 +46,52 @@ class LabelModel(ABC):
 
     @abstractmethod
     def posterior(self, votes_PM: NDArray[np.int8]) -> NDArray[np.float64]:
-        """Return the class probabilities of P patterns, float64 [P, K]; rows add up to 1."""
+        """Return the class probabilities of P patterns, float64 [P, K]; rows add up to 1.
+
+        The bits of a row must not depend on the other rows. What NumPy does element by element is
+        fine; a product of matrices is not, for its order of adding up depends on their size.
+        """
 
     def predict_proba(self, votes_NM: NDArray[np.int8]) -> NDArray[np.float64]:
         """Return the class probabilities of N rows, float64 [N, K].
 
         They are computed once per distinct pattern and looked up, so equal votes get equal bits
         whatever shard they are in. A row without votes gets the prior.
+
+        Raises:
+            ValueError: Votes of another number of rules, or that are no classes.
         """
-        key_PW, position_N = distinct(encode(votes_NM, classes=self.classes))
-        votes_PM = decode(key_PW, rules=votes_NM.shape[1], classes=self.classes)
-        posterior_PK = self.posterior(votes_PM)
-        posterior_PK[(votes_PM < 0).all(axis=1)] = self.prior
-        return posterior_PK[position_N]
+        return self._look_up(votes_NM, slice(None))
 
     def predict(self, votes_NM: NDArray[np.int8]) -> NDArray[np.float64]:
         """Return p(keep) of N rows, float64 in [0, 1]: the probability of the last class."""
-        return self.predict_proba(votes_NM)[:, -1]
+        return self._look_up(votes_NM, slice(-1, None))[:, 0]
+
+    def _look_up(self, votes_NM: NDArray[np.int8], kept: slice) -> NDArray[np.float64]:
+        """Return the probabilities of some classes, a stretch of rows at a time."""
+        if votes_NM.shape[1:] != (len(self.accuracy),):
+            raise ValueError(
+                f"votes: got shape {votes_NM.shape}, expected [rows, {len(self.accuracy)}], as the "
+                "label model was fitted on; fit it again for other rules"
+            )
+        proba_NK = np.empty((len(votes_NM), len(range(self.classes)[kept])))
+        for start in range(0, len(votes_NM), LOOKED_UP):
+            rows = slice(start, start + LOOKED_UP)
+            key_PW, position_N = distinct(encode(votes_NM[rows], classes=self.classes))
+            of_pattern_PK = self._of_patterns(key_PW, kept)
+            np.take(of_pattern_PK, position_N, axis=0, out=proba_NK[rows], mode="clip")
+        return proba_NK
+
+    def _of_patterns(self, key_PW: Keys, kept: slice) -> NDArray[np.float64]:
+        """Return the probabilities of some classes for P patterns in ascending order."""
+        posterior_PK = np.empty((len(key_PW), len(range(self.classes)[kept])))
+        for start in range(0, len(key_PW), AT_ONCE):
+            patterns = slice(start, start + AT_ONCE)
+            votes_PM = decode(key_PW[patterns], rules=len(self.accuracy), classes=self.classes)
+            posterior_PK[patterns] = self.posterior(votes_PM)[:, kept]
+        if not key_PW[:1].any():  # all abstain; the lowest there is
+            posterior_PK[:1] = self.prior[kept]
+        return posterior_PK
 
     def to_json(self) -> str:
         """Write it as JSON; NaN becomes null."""
@@ -82,11 +112,11 @@ class Bayes(LabelModel):
     def posterior(self, votes_PM: NDArray[np.int8]) -> NDArray[np.float64]:
         """Return the class probabilities of P patterns."""
         with np.errstate(divide="ignore"):
-            log_PK = np.log(np.tile(self.prior, (len(votes_PM), 1)))
-        for m, table in enumerate(self.evidence):
-            log_PK += np.array(table)[votes_PM[:, m] + 1]
-        odds_PK = np.exp(log_PK - log_PK.max(axis=1, keepdims=True))
-        return odds_PK / odds_PK.sum(axis=1, keepdims=True)
+            log_KP = np.log(np.repeat(np.array(self.prior)[:, None], len(votes_PM), axis=1))
+        for m, table_XK in enumerate(self.evidence):
+            log_KP += np.take(np.array(table_XK).T, votes_PM[:, m] + 1, axis=1)
+        odds_KP = np.exp(log_KP - log_KP.max(axis=0))
+        return (odds_KP / odds_KP.sum(axis=0)).T
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,10 +135,11 @@ class Share(LabelModel):
 
     def posterior(self, votes_PM: NDArray[np.int8]) -> NDArray[np.float64]:
         """Return the class probabilities of P patterns."""
-        weight_M = np.array(self.weight)
-        factor_K = np.array(self.class_weight or [1.0] * self.classes)
-        sum_PK = np.stack([(votes_PM == k) @ weight_M for k in range(self.classes)], axis=1)
-        sum_PK *= factor_K
+        sum_KP = np.zeros((self.classes, len(votes_PM)))
+        for m, weight in enumerate(self.weight):
+            for k in range(self.classes):
+                sum_KP[k] += (votes_PM[:, m] == k) * weight
+        sum_PK = sum_KP.T * np.array(self.class_weight or [1.0] * self.classes)
         if self.winners:
             most_P1 = sum_PK.max(axis=1, keepdims=True)
             sum_PK = ((most_P1 > 0) & (sum_PK >= most_P1 * (1 - ROUNDING))).astype(np.float64)

@@ -18,13 +18,6 @@ AnyMethod = (
 )  # fmt: skip
 
 __all__ = [
-    "AnyMethod",
-    "DawidSkene",
-    "Known",
-    "Majority",
-    "Method",
-    "NaiveBayes",
-    "Snorkel",
-    "Triplet",
-    "WeightedMajority",
-]
+    "AnyMethod", "DawidSkene", "Known", "Majority", "Method", "NaiveBayes", "Snorkel",
+    "Triplet", "WeightedMajority",
+]  # fmt: skip
