@@ -1,0 +1,108 @@
+"""Forms of label models that labels are needed for; `Bayes` and `Share` are in model.py.
+
+Both know the share of each class among their labels. Where the pool's prior is another one, the
+odds of the classes are shifted by prior / share: exact if the labelled rows of a class look like
+the pool's rows of that class. Letters: P patterns, M rules, K classes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filters.ensemble.model import LabelModel
+
+SUREST = 1e-3  # least probability that a straight line gives a class
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Linear(LabelModel):
+    """A straight line in the votes, cut off where it leaves (0, 1).
+
+    p(k) = bias_k + sum over rules that vote of weight_m (1[vote is k] - 1 / K); adds up to 1 as it
+    is. With two classes a vote moves p(keep) by half its weight.
+
+    Attributes:
+        weight: M weights.
+        bias: K numbers that add up to 1; what a row without votes would get.
+        labelled: Shares of the K classes among the labels.
+    """
+
+    weight: tuple[float, ...]
+    bias: tuple[float, ...]
+    labelled: tuple[float, ...]
+
+    def posterior(self, votes_PM: NDArray[np.int8]) -> NDArray[np.float64]:
+        """Return the class probabilities of P patterns."""
+        line_PK = np.tile(np.array(self.bias), (len(votes_PM), 1))
+        for m, weight in enumerate(self.weight):  # rule by rule: the sum has one order
+            line_PK += weight * centred_votes(votes_PM[:, m], self.classes)
+        return _shifted(np.clip(line_PK, SUREST, 1.0), self.prior, self.labelled)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trees(LabelModel):
+    """Boosted trees that ask for single votes; scores add up to the log-odds of the classes.
+
+    Attributes:
+        start: K scores of a row before any tree.
+        trees: One after another.
+        labelled: Shares of the K classes among the labels.
+    """
+
+    start: tuple[float, ...]
+    trees: tuple["Tree", ...]
+    labelled: tuple[float, ...]
+
+    def posterior(self, votes_PM: NDArray[np.int8]) -> NDArray[np.float64]:
+        """Return the class probabilities of P patterns."""
+        score_PK = np.tile(np.array(self.start), (len(votes_PM), 1))
+        for tree in self.trees:
+            score_PK[:, tree.of_class] += tree(votes_PM)
+        odds_PK = np.exp(score_PK - score_PK.max(axis=1, keepdims=True))
+        return _shifted(odds_PK, self.prior, self.labelled)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tree:
+    """A tree whose inner nodes ask whether a rule votes a class; node 0 is the root.
+
+    Attributes:
+        of_class: The class that it scores.
+        rule: By node, the rule that is asked; -1 at a leaf.
+        vote: By node, the class that its vote is compared with.
+        no: By node, where to go if its vote is another or none.
+        yes: By node, where to go if it is.
+        score: By node, what a leaf adds.
+    """
+
+    of_class: int
+    rule: tuple[int, ...]
+    vote: tuple[int, ...]
+    no: tuple[int, ...]
+    yes: tuple[int, ...]
+    score: tuple[float, ...]
+
+    def __call__(self, votes_PM: NDArray[np.int8]) -> NDArray[np.float64]:
+        """Return what it adds to the score of P patterns."""
+        rule, vote, no, yes = (np.array(x) for x in (self.rule, self.vote, self.no, self.yes))
+        node_P = np.zeros(len(votes_PM), np.int64)
+        while (inner_P := rule[node_P] >= 0).any():
+            at = node_P[inner_P]
+            is_vote = votes_PM[inner_P, rule[at]] == vote[at]
+            node_P[inner_P] = np.where(is_vote, yes[at], no[at])
+        return np.array(self.score)[node_P]
+
+
+def centred_votes(vote_P: NDArray[np.int8], classes: int) -> NDArray[np.float64]:
+    """Return 1[vote is k] - 1 / K of one rule's votes, 0 where it abstains; float64 [P, K]."""
+    is_PK = (vote_P[:, None] == np.arange(classes)).astype(np.float64)
+    return np.where(vote_P[:, None] < 0, 0.0, is_PK - 1 / classes)
+
+
+def _shifted(
+    odds_PK: NDArray[np.float64], prior: tuple[float, ...], labelled: tuple[float, ...]
+) -> NDArray[np.float64]:
+    """Return probabilities, from odds among labels to odds in the pool."""
+    odds_PK = odds_PK * (np.array(prior) / np.array(labelled))
+    return odds_PK / odds_PK.sum(axis=1, keepdims=True)
