@@ -44,54 +44,54 @@ class Linear(LabelModel):
 class Trees(LabelModel):
     """Boosted trees that ask for single votes; scores add up to the log-odds of the classes.
 
+    Nodes of all trees lie one after another. An inner node asks whether a rule votes a class, and
+    goes on to one of two nodes behind it; a leaf has a score.
+
     Attributes:
         start: K scores of a row before any tree.
-        trees: One after another.
-        labelled: Shares of the K classes among the labels.
-    """
-
-    start: tuple[float, ...]
-    trees: tuple["Tree", ...]
-    labelled: tuple[float, ...]
-
-    def posterior(self, votes_PM: NDArray[np.int8]) -> NDArray[np.float64]:
-        """Return the class probabilities of P patterns."""
-        score_PK = np.tile(np.array(self.start), (len(votes_PM), 1))
-        for tree in self.trees:
-            score_PK[:, tree.of_class] += tree(votes_PM)
-        odds_PK = np.exp(score_PK - score_PK.max(axis=1, keepdims=True))
-        return _shifted(odds_PK, self.prior, self.labelled)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tree:
-    """A tree whose inner nodes ask whether a rule votes a class; node 0 is the root.
-
-    Attributes:
-        of_class: The class that it scores.
+        root: By tree, its first node.
+        of_class: By tree, the class that it scores.
         rule: By node, the rule that is asked; -1 at a leaf.
         vote: By node, the class that its vote is compared with.
         no: By node, where to go if its vote is another or none.
         yes: By node, where to go if it is.
         score: By node, what a leaf adds.
+        labelled: Shares of the K classes among the labels.
     """
 
-    of_class: int
+    start: tuple[float, ...]
+    root: tuple[int, ...]
+    of_class: tuple[int, ...]
     rule: tuple[int, ...]
     vote: tuple[int, ...]
     no: tuple[int, ...]
     yes: tuple[int, ...]
     score: tuple[float, ...]
+    labelled: tuple[float, ...]
 
-    def __call__(self, votes_PM: NDArray[np.int8]) -> NDArray[np.float64]:
-        """Return what it adds to the score of P patterns."""
+    def __post_init__(self) -> None:
+        """Refuse nodes that do not lead on: whoever asks would not come to an end."""
+        for node, (rule, *ahead) in enumerate(zip(self.rule, self.no, self.yes, strict=True)):
+            if rule >= 0 and not all(node < to < len(self.score) for to in ahead):
+                raise ValueError(
+                    f"label model: got node {node} that leads to {ahead}, expected nodes behind "
+                    "it; fit it again"
+                )
+
+    def posterior(self, votes_PM: NDArray[np.int8]) -> NDArray[np.float64]:
+        """Return the class probabilities of P patterns."""
+        score_PK = np.tile(np.array(self.start), (len(votes_PM), 1))
         rule, vote, no, yes = (np.array(x) for x in (self.rule, self.vote, self.no, self.yes))
-        node_P = np.zeros(len(votes_PM), np.int64)
-        while (inner_P := rule[node_P] >= 0).any():
-            at = node_P[inner_P]
-            is_vote = votes_PM[inner_P, rule[at]] == vote[at]
-            node_P[inner_P] = np.where(is_vote, yes[at], no[at])
-        return np.array(self.score)[node_P]
+        score = np.array(self.score)
+        for root, k in zip(self.root, self.of_class, strict=True):
+            node_P = np.full(len(votes_PM), root)
+            while (inner_P := rule[node_P] >= 0).any():
+                at = node_P[inner_P]
+                is_vote = votes_PM[inner_P, rule[at]] == vote[at]
+                node_P[inner_P] = np.where(is_vote, yes[at], no[at])
+            score_PK[:, k] += score[node_P]
+        odds_PK = np.exp(score_PK - score_PK.max(axis=1, keepdims=True))
+        return _shifted(odds_PK, self.prior, self.labelled)
 
 
 def centred_votes(vote_P: NDArray[np.int8], classes: int) -> NDArray[np.float64]:

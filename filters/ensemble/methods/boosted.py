@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from filters.ensemble.forms import Tree, Trees
+from filters.ensemble.forms import Trees
 from filters.ensemble.labelled import Labelled
 from filters.ensemble.methods.base import Known, Method
 from filters.ensemble.supervised import FOLDS, accuracies, deal, require_each_class, shares
@@ -64,8 +64,6 @@ class Boosted(Method):
             curve_T = self._curve(labelled, seed=known.seed)
             rounds = int(curve_T.argmin()) + 1
             booster = self._fitted(labelled, labelled.count_PK, seed=known.seed)
-        of_round = booster.estimators_[:rounds]
-        classes = labelled.classes
         return Trees(
             kind=self.kind,
             prior=tuple(known.prior_K.tolist()),
@@ -77,17 +75,7 @@ class Boosted(Method):
                 "loss": float(curve_T[rounds - 1]),
             },
             start=tuple(np.log(shares(labelled)).tolist()),
-            trees=tuple(
-                _plain(
-                    found.tree_,
-                    # With two classes there is one tree a round, of keep against drop.
-                    of_class=1 if classes == BINARY else k,
-                    rate=self.rate,
-                    classes=classes,
-                )
-                for trees in of_round
-                for k, found in enumerate(trees)
-            ),
+            **_plain(booster.estimators_[:rounds], rate=self.rate, classes=labelled.classes),
             labelled=tuple(shares(labelled).tolist()),
         )
 
@@ -135,15 +123,25 @@ def _asked(labelled: Labelled) -> NDArray[np.float32]:
     return is_PMK.reshape(len(votes_PM), -1).astype(np.float32)
 
 
-def _plain(tree: Any, *, of_class: int, rate: float, classes: int) -> Tree:
-    """Return scikit-learn's tree as lists of numbers."""
-    inner = tree.children_left >= 0
-    asked = np.where(inner, tree.feature, 0)
-    return Tree(
-        of_class=of_class,
-        rule=tuple(np.where(inner, asked // classes, -1).tolist()),
-        vote=tuple(np.where(inner, asked % classes, -1).tolist()),
-        no=tuple(tree.children_left.tolist()),  # 0 is below the threshold of 0.5
-        yes=tuple(tree.children_right.tolist()),
-        score=tuple(np.where(inner, 0.0, rate * tree.value[:, 0, 0]).tolist()),
-    )
+def _plain(trees_TK: NDArray[Any], *, rate: float, classes: int) -> dict[str, Any]:
+    """Return scikit-learn's trees as tuples of numbers, by the names that `Trees` has for them."""
+    # With two classes there is one tree a round, of keep against drop.
+    of_class = [1] if classes == BINARY else list(range(classes))
+    trees = [found.tree_ for found in trees_TK.ravel()]
+    root_T = np.cumsum([0, *(tree.node_count for tree in trees)])[:-1]
+    inner = np.concatenate([tree.children_left for tree in trees]) >= 0
+    asked = np.concatenate([tree.feature for tree in trees])
+
+    def nodes(side: str) -> NDArray[np.int64]:
+        return np.concatenate([r + getattr(t, side) for r, t in zip(root_T, trees, strict=True)])
+
+    by_node = {
+        "rule": np.where(inner, asked // classes, -1),
+        "vote": np.where(inner, asked % classes, -1),
+        "no": np.where(inner, nodes("children_left"), -1),  # 0 is below the threshold of 0.5
+        "yes": np.where(inner, nodes("children_right"), -1),
+        "score": np.concatenate([rate * tree.value[:, 0, 0] for tree in trees]),
+        "root": root_T,
+        "of_class": np.tile(of_class, len(trees_TK)),
+    }
+    return {name: tuple(values.tolist()) for name, values in by_node.items()}

@@ -196,6 +196,14 @@ def test_three_classes(kind):
     assert (p.argmax(axis=1) == label).mean() > 0.85
 
 
+def test_stored_trees_that_lead_nowhere_are_refused(pool):
+    stored = json.loads(fit(pool, KINDS[2]).to_json())
+    del stored["form"]
+    stored["yes"][stored["root"][1]] = 0
+    with pytest.raises(ValueError, match=r"that leads to .* expected nodes behind it"):
+        TypeAdapter(Trees).validate_python(stored)
+
+
 def test_a_class_without_labels_is_refused(pool):
     votes, _ = pool
     known = count_labels(votes[:20], np.r_[np.ones(17, int), np.zeros(3, int)])
