@@ -2,10 +2,10 @@
 
 A float32 maps to a 32-bit key of the same order. The first pass counts its high 16 bits, the second
 the low 16 bits inside the bucket that holds the wanted rank. Counts of shards add up, so the result
-does not depend on how rows are sharded, and nothing but 65,536 counts is ever held.
+does not depend on how rows are sharded, and no more than 65,536 counts for each quantile are held.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +24,31 @@ def quantile(shards: Callable[[], Iterable[NDArray[np.float32]]], share: float) 
     Returns:
         A value of the column, or NaN if it has none.
     """
+    return quantiles(shards, [share])[0]
+
+
+def quantiles(
+    shards: Callable[[], Iterable[NDArray[np.float32]]], share_Q: Sequence[float]
+) -> list[float]:
+    """Return the quantile of each share, all in the same two passes."""
     high = sum((_count(_keys(x) >> np.uint32(16)) for x in shards()), np.zeros(BUCKETS, np.int64))
     total = int(high.sum())
     if total == 0:
-        return float("nan")
-    rank = max(1, int(np.ceil(share * total)))
-    bucket = int(np.searchsorted(np.cumsum(high), rank))
-    rank -= int(high[:bucket].sum())
-    low = sum((_count_within(_keys(x), bucket) for x in shards()), np.zeros(BUCKETS, np.int64))
-    key = np.uint32(bucket << 16 | int(np.searchsorted(np.cumsum(low), rank)))
-    return float(_values(np.array([key], np.uint32))[0])
+        return [float("nan")] * len(share_Q)
+    below = np.concatenate([[0], np.cumsum(high)])
+    rank_Q = [max(1, int(np.ceil(share * total))) for share in share_Q]
+    bucket_Q = [int(np.searchsorted(below[1:], rank)) for rank in rank_Q]
+    low = {bucket: np.zeros(BUCKETS, np.int64) for bucket in bucket_Q}
+    for x in shards():
+        keys = _keys(x)
+        for bucket in low:
+            low[bucket] += _count_within(keys, bucket)
+    upto = {bucket: np.cumsum(count) for bucket, count in low.items()}
+    keys_Q = [
+        bucket << 16 | int(np.searchsorted(upto[bucket], rank - below[bucket]))
+        for bucket, rank in zip(bucket_Q, rank_Q, strict=True)
+    ]
+    return _values(np.array(keys_Q, np.uint32)).tolist()
 
 
 def _keys(values_N: NDArray[np.float32]) -> NDArray[np.uint32]:
