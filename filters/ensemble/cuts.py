@@ -27,6 +27,7 @@ SURE_95 = 1.6448536269514722  # standard deviations, one side
 LEAST_LABELS = 50  # below that the other rules know more
 TAILS = 6  # halvings of the first and of the last bin: few rows may be very bad
 LEAST_GAIN = 1e-4  # nats a row; below that a rule would say nothing
+LEAST_ODDS = 1.5  # that a vote raises the odds of its class by; "not dropped, so keep" does not
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,8 @@ def choose_cuts(
         sum over keep and drop of  (rows that get the vote) / N * KL(right || base)
 
     with base the share of the class in the pool and right the lower bound of 95 % (one side) of the
-    share of these votes that are right; a vote that may be no better than base counts as nothing.
+    share of these votes that are right; a vote that may raise the odds of its class by less than
+    `LEAST_ODDS` counts as nothing: on most rows it would only contradict the other rules.
     That is the mutual information of vote and label without what an abstention would tell, since
     label models read nothing from one. Wider votes cover more and are less right; between the two
     cuts are the rows that would weaken either vote. From `LEAST_LABELS` labels on right is counted
@@ -244,16 +246,16 @@ def _sides(
     excess_D = (said_D - mean * below_D) / apart
     good_D = mean + excess_D / np.maximum(below_D, 1)
     good_K = mean - excess_D / np.maximum(rows - below_D, 1)
-    return float(mean), 1 - good_D - error_D, good_K - error_K, 0
+    drop_right_D, keep_right_K = 1 - good_D - error_D, good_K - error_K
+    return float(mean), np.clip(drop_right_D, 0, 1), np.clip(keep_right_K, 0, 1), 0
 
 
 def _divergence(right: NDArray[np.float64], base: float) -> NDArray[np.float64]:
-    """Return KL(right || base) in nats where right is above base, else 0."""
-    right = np.clip(right, 0.0, 1.0)
+    """Return KL(right || base) in nats where right is clearly above base, else 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         wrong = np.where(right < 1, (1 - right) * np.log((1 - right) / (1 - base)), 0.0)
         found = right * np.log(right / base) + wrong
-    return np.where(right > base, found, 0.0)
+    return np.where(right * (1 - base) >= LEAST_ODDS * base * (1 - right), found, 0.0)
 
 
 def _sum(bin_N: NDArray[np.int64], value_N: NDArray[np.int64], bins: int) -> NDArray[np.int64]:

@@ -11,7 +11,6 @@ def cuts(
     column: Annotated[list[str] | None, typer.Option(help="A new band's column.")] = None,
     labels: Annotated[str, typer.Option(help="Parquet with uid and label (0 or 1).")] = "",
     bins: Annotated[int, typer.Option(min=2, help="Quantile bins of a column.")] = 64,
-    rounds: Annotated[int, typer.Option(min=1, help="How often, at most.")] = 5,
     write: Annotated[str, typer.Option(help="Write the rules to this file too.")] = "",
 ) -> None:
     """Cut points at which votes tell most, by the other rules or by labels, as [[rules]].
@@ -28,7 +27,7 @@ def cuts(
 
     voted = Voted.of(Folder(run), labels=labels)
     wants = wanted(voted, rules=rule or (), columns=column or ())
-    text = fragment(wants, *tune(voted, wants, bins=bins, rounds=rounds))
+    text = fragment(wants, *tune(voted, wants, bins=bins))
     print(text, end="")
     if write:
         Path(write).write_text(text, encoding="utf-8")

@@ -34,11 +34,13 @@ class Wanted:
         name: Of the rule.
         column: Its column.
         direction: Which end of the column is good.
+        veto: Whether a drop vote is final.
     """
 
     name: str
     column: str
     direction: Literal["high", "low", "either"]
+    veto: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,11 @@ class Voted:
         for shard in range(len(self.scores)):
             yield _numbers(pl.DataFrame(self.scores.good(shard, [column])), column)
 
-    def fit(self, rules: Sequence[Primitive]) -> LabelModel:
-        """Weigh these rules as the run weighs its own."""
+    def fit(self) -> LabelModel:
+        """Weigh the rules as the run did, or with these labels."""
         parts, known = [], []
-        for frame, label_n in self.shards(_columns(rules)):
-            votes_nM = _votes(frame, rules)
+        for frame, label_n in self.shards(_columns(self.rules)):
+            votes_nM = _votes(frame, self.rules)
             parts.append(count(votes_nM))
             known.append((votes_nM[label_n >= 0], label_n[label_n >= 0]))
         return fit_label_model(
@@ -133,7 +135,10 @@ def wanted(voted: Voted, *, rules: Sequence[str], columns: Sequence[str]) -> lis
             "the rule with --rule"
         )
     named = rules or ([] if columns else [n for n, band in bands.items() if not band.veto])
-    found = [Wanted(name=n, column=bands[n].column, direction=bands[n].direction) for n in named]
+    found = [
+        Wanted(name=n, column=bands[n].column, direction=bands[n].direction, veto=bands[n].veto)
+        for n in named
+    ]
     found += [Wanted(name=c, column=c, direction="either") for c in columns]
     if not found:
         raise ValueError(
@@ -144,35 +149,27 @@ def wanted(voted: Voted, *, rules: Sequence[str], columns: Sequence[str]) -> lis
 
 
 def tune(
-    voted: Voted, wants: Sequence[Wanted], *, bins: int, rounds: int
+    voted: Voted, wants: Sequence[Wanted], *, bins: int
 ) -> tuple[dict[str, Band], dict[str, Cuts]]:
-    """Choose cut points of all that are wanted at once, and again with the votes that follow.
+    """Choose cut points of all that are wanted, each against the run's votes as they are.
 
     What a band is compared with are the votes of all rules that read none of its columns, weighed
-    by the run's own label model. A band of which nothing is found stays as it was, or out.
+    by the run's own label model. They are not chosen again with the votes that follow: rules that
+    see much the same would confirm each other, and were measured to get worse with every round. A
+    band of which nothing is found stays as it was, or out.
 
     Returns:
         Bands by name, and why they are cut so; the latter lacks those of which nothing was found.
     """
-    edges = {
-        want.name: bin_edges(lambda want=want: voted.numbers(want.column), bins=bins)
-        for want in wants
-    }
-    rules = {rule.name: rule for rule in voted.rules}
+    histograms = _histograms(voted, wants, bins=bins)
+    bands = {rule.name: rule for rule in voted.rules if isinstance(rule, Band)}
     chosen: dict[str, Cuts] = {}
-    for _ in range(rounds):
-        histograms = _histograms(voted, tuple(rules.values()), wants, edges)
-        found = {want.name: choose_cuts(histograms[want.name], direction=want.direction)
-                 for want in wants}  # fmt: skip
-        before, chosen = dict(rules), {name: cuts for name, cuts in found.items() if cuts}
-        for want in wants:
-            if want.name in chosen:
-                rules[want.name] = _band(want, chosen[want.name])
-        if rules == before:
-            break
-    names = {want.name for want in wants}
-    bands = {n: rule for n, rule in rules.items() if n in names and isinstance(rule, Band)}
-    return bands, chosen
+    for want in wants:
+        cuts = choose_cuts(histograms[want.name], direction=want.direction)
+        if cuts:
+            chosen[want.name] = cuts
+            bands[want.name] = _band(want, cuts, veto=want.veto)
+    return {want.name: bands[want.name] for want in wants if want.name in bands}, chosen
 
 
 def fragment(wants: Sequence[Wanted], bands: Mapping[str, Band], chosen: Mapping[str, Cuts]) -> str:
@@ -185,6 +182,7 @@ def fragment(wants: Sequence[Wanted], bands: Mapping[str, Band], chosen: Mapping
             table = {
                 "kind": band.kind, "name": band.name, "column": band.column,
                 "direction": band.direction, "keep": band.keep, "drop": band.drop,
+                "veto": band.veto or None,
             }  # fmt: skip
             parts.append("[[rules]]\n" + tomli_w.dumps(_set(table)) + "\n")
     return "\n".join(parts).rstrip() + "\n"
@@ -207,20 +205,18 @@ def _set(table: dict[str, object]) -> dict[str, object]:
     return {key: value for key, value in table.items() if value is not None}
 
 
-def _band(want: Wanted, cuts: Cuts) -> Band:
+def _band(want: Wanted, cuts: Cuts, *, veto: bool) -> Band:
     return Band(
-        name=want.name, column=want.column, direction=cuts.direction, keep=cuts.keep, drop=cuts.drop
-    )
+        name=want.name, column=want.column, direction=cuts.direction, keep=cuts.keep,
+        drop=cuts.drop, veto=veto,
+    )  # fmt: skip
 
 
-def _histograms(
-    voted: Voted,
-    rules: tuple[Primitive, ...],
-    wants: Sequence[Wanted],
-    edges: Mapping[str, NDArray[np.float32]],
-) -> dict[str, Histogram]:
+def _histograms(voted: Voted, wants: Sequence[Wanted], *, bins: int) -> dict[str, Histogram]:
     """Count each column jointly with what the rules say that do not read it."""
-    model, prior = voted.fit(rules), voted.prior[-1]
+    rules, prior = voted.rules, voted.prior[-1]
+    edges = {w.name: bin_edges(lambda w=w: voted.numbers(w.column), bins=bins) for w in wants}
+    model = voted.fit()
     parts: dict[str, list[Histogram]] = {want.name: [] for want in wants}
     for frame, label_n in voted.shards([*_columns(rules), *(want.column for want in wants)]):
         votes_nM = _votes(frame, rules)
