@@ -177,21 +177,21 @@ def fragment(wants: Sequence[Wanted], bands: Mapping[str, Band], chosen: Mapping
     parts = []
     for want in wants:
         cuts, band = chosen.get(want.name), bands.get(want.name)
-        parts.append(f"# {want.name}: {_why(cuts, known=band is not None)}\n")
+        parts.append(f"# {want.name}: {_why(cuts, known=band is not None)}")
         if band is not None:
             table = {
                 "kind": band.kind, "name": band.name, "column": band.column,
                 "direction": band.direction, "keep": band.keep, "drop": band.drop,
                 "veto": band.veto or None,
             }  # fmt: skip
-            parts.append("[[rules]]\n" + tomli_w.dumps(_set(table)) + "\n")
+            parts.append("[[rules]]\n" + tomli_w.dumps(_set(table)))
     return "\n".join(parts).rstrip() + "\n"
 
 
 def _why(cuts: Cuts | None, *, known: bool) -> str:
     if cuts is None:
         stays = "; left as it is" if known else "; no rule"
-        return "what the other rules say does not depend on it" + stays
+        return "no cut would tell anything" + stays
     by = f"{cuts.labels} labels" if cuts.labels else "the other rules"
     sides = {"keep": cuts.keep_right, "drop": cuts.drop_right}
     right = [f"{side} right in >= {share:.0%}" for side, share in sides.items() if share > 0]

@@ -3,7 +3,9 @@
 Letters: P patterns, M rules, K classes, X features (rule by vote).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -16,7 +18,8 @@ from filters.ensemble.model import Bayes
 from filters.ensemble.supervised import FOLDS, accuracies, deal, require_each_class, shares
 
 PENALTIES = tuple(10.0 ** (power / 2) for power in range(0, -11, -1))  # of the mean loss
-SOLVER = {"maxiter": 1000, "gtol": 1e-10, "ftol": 1e-16}
+SEARCH = {"maxiter": 200, "gtol": 1e-5, "ftol": 1e-9}  # of L-BFGS, to compare penalties
+FINAL = {"maxiter": 1000, "gtol": 1e-10, "ftol": 1e-16}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +79,11 @@ class Logistic(Method):
 
 
 def solve(
-    votes_PM: NDArray[np.int8], count_PK: NDArray[np.int64], *, l2: float
+    votes_PM: NDArray[np.int8],
+    count_PK: NDArray[np.int64],
+    *,
+    l2: float,
+    until: Mapping[str, float] = MappingProxyType(FINAL),
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the weights, float64 [M, K, K], and constants, [K], of least penalised mean loss."""
     from scipy.optimize import minimize
@@ -95,7 +102,7 @@ def solve(
 
     start_K = np.log(np.maximum(count_PK.sum(axis=0), 0.5) / rows)
     start = np.concatenate([np.zeros(rules * classes * classes), start_K])
-    found = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options=SOLVER)
+    found = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options=dict(until))
     weight_XK, bias_K = _split(found.x, classes)
     return weight_XK.reshape(rules, classes, classes), bias_K
 
@@ -107,7 +114,7 @@ def _curve(labelled: Labelled) -> dict[float, float]:
     for left_out_PK in deal(labelled):
         for l2 in PENALTIES:
             known_PK = labelled.count_PK - left_out_PK
-            weight_MKK, bias_K = solve(labelled.votes_PM, known_PK, l2=l2)
+            weight_MKK, bias_K = solve(labelled.votes_PM, known_PK, l2=l2, until=SEARCH)
             weight_XK = weight_MKK.reshape(-1, labelled.classes)
             log_PK = _log_softmax(features_PX @ weight_XK + bias_K)
             curve[l2] -= float((left_out_PK * log_PK).sum()) / int(labelled.of_class.sum())

@@ -15,7 +15,7 @@ from filters.ensemble.forms import Linear, Trees
 from filters.ensemble.methods import Boosted, LeastSquares, Logistic
 from filters.ensemble.supervised import accuracies, deal
 
-KINDS = (LeastSquares(), Logistic(), Boosted(trees=25))
+KINDS = (LeastSquares(), Logistic(), Boosted(trees=20))
 NAMES = [method.kind for method in KINDS]
 
 
@@ -31,7 +31,7 @@ def planted(rows, *, prior=0.5, rules=5, seed=0):
 
 @pytest.fixture(scope="module")
 def pool():
-    return planted(1500)
+    return planted(1000)
 
 
 def fit(pool, model, *, prior=0.5, labels=None):
@@ -95,7 +95,7 @@ def test_it_beats_the_mean_of_votes_on_rows_it_has_not_seen(kind):
 @pytest.mark.parametrize("kind", KINDS, ids=NAMES)
 def test_a_pool_with_another_prior_than_the_labels_is_shifted(kind):
     votes, label = planted(6000, prior=0.2, seed=5)
-    half = planted(1500, prior=0.5, seed=6)
+    half = planted(1000, prior=0.5, seed=6)
     known = count_labels(*half)
     model = fit_label_model(votes, model=kind, prior=0.2, labelled=known)
     told_nothing = fit_label_model(votes, model=kind, prior=0.5, labelled=known)
