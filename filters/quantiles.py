@@ -38,15 +38,19 @@ def quantiles(
     below = np.concatenate([[0], np.cumsum(high)])
     rank_Q = [max(1, int(np.ceil(share * total))) for share in share_Q]
     bucket_Q = [int(np.searchsorted(below[1:], rank)) for rank in rank_Q]
-    low = {bucket: np.zeros(BUCKETS, np.int64) for bucket in bucket_Q}
+    kept, place_Q = np.unique(bucket_Q, return_inverse=True)
+    slot = np.full(BUCKETS, -1)
+    slot[kept] = np.arange(len(kept))
+    low = np.zeros((len(kept), BUCKETS), np.int64)
     for x in shards():
         keys = _keys(x)
-        for bucket in low:
-            low[bucket] += _count_within(keys, bucket)
-    upto = {bucket: np.cumsum(count) for bucket, count in low.items()}
+        slot_N = slot[keys >> np.uint32(16)]
+        inside = slot_N >= 0
+        np.add.at(low, (slot_N[inside], keys[inside] & np.uint32(BUCKETS - 1)), 1)
+    upto = np.cumsum(low, axis=1)
     keys_Q = [
-        bucket << 16 | int(np.searchsorted(upto[bucket], rank - below[bucket]))
-        for bucket, rank in zip(bucket_Q, rank_Q, strict=True)
+        bucket << 16 | int(np.searchsorted(upto[place], rank - below[bucket]))
+        for bucket, place, rank in zip(bucket_Q, place_Q, rank_Q, strict=True)
     ]
     return _values(np.array(keys_Q, np.uint32)).tolist()
 
@@ -64,7 +68,3 @@ def _values(keys_N: NDArray[np.uint32]) -> NDArray[np.float32]:
 
 def _count(bucket_N: NDArray[np.uint32]) -> NDArray[np.int64]:
     return np.bincount(bucket_N, minlength=BUCKETS).astype(np.int64)
-
-
-def _count_within(keys_N: NDArray[np.uint32], bucket: int) -> NDArray[np.int64]:
-    return _count(keys_N[keys_N >> np.uint32(16) == bucket] & np.uint32(BUCKETS - 1))

@@ -90,8 +90,10 @@ class Voted:
         names = list(dict.fromkeys([*columns, "uid"]))
         for shard in range(len(self.scores)):
             frame = pl.DataFrame(self.scores.good(shard, names))
-            label_n = [self.labels.get(uid, -1) for uid in frame["uid"].to_list()]
-            yield frame, np.array(label_n, np.int64)
+            label_n = np.full(len(frame), -1)
+            if self.labels:
+                label_n[:] = [self.labels.get(uid, -1) for uid in frame["uid"].to_list()]
+            yield frame, label_n
 
     def numbers(self, column: str) -> Iterator[NDArray[np.float32]]:
         """Yield a column of good rows, an array per shard.
@@ -201,7 +203,7 @@ def _why(cuts: Cuts | None, *, known: bool) -> str:
     )
 
 
-def _set(table: dict[str, object]) -> dict[str, object]:
+def _set(table: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in table.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""Boosted shallow trees on the votes, from a few thousand labels.
+"""Boosted shallow trees on the votes, from some hundreds of labels on.
 
 Fitted by scikit-learn, then written down as plain arrays: whoever predicts needs numpy alone.
 Letters: P patterns, M rules, K classes, T trees.
