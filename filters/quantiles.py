@@ -2,10 +2,10 @@
 
 A float32 maps to a 32-bit key of the same order. The first pass counts its high 16 bits, the second
 the low 16 bits inside the bucket that holds the wanted rank. Counts of shards add up, so the result
-does not depend on how rows are sharded, and nothing but 65,536 counts is ever held.
+does not depend on how rows are sharded, and no more than 65,536 counts for each quantile are held.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +24,35 @@ def quantile(shards: Callable[[], Iterable[NDArray[np.float32]]], share: float) 
     Returns:
         A value of the column, or NaN if it has none.
     """
+    return quantiles(shards, [share])[0]
+
+
+def quantiles(
+    shards: Callable[[], Iterable[NDArray[np.float32]]], share_Q: Sequence[float]
+) -> list[float]:
+    """Return the quantile of each share, all in the same two passes."""
     high = sum((_count(_keys(x) >> np.uint32(16)) for x in shards()), np.zeros(BUCKETS, np.int64))
     total = int(high.sum())
     if total == 0:
-        return float("nan")
-    rank = max(1, int(np.ceil(share * total)))
-    bucket = int(np.searchsorted(np.cumsum(high), rank))
-    rank -= int(high[:bucket].sum())
-    low = sum((_count_within(_keys(x), bucket) for x in shards()), np.zeros(BUCKETS, np.int64))
-    key = np.uint32(bucket << 16 | int(np.searchsorted(np.cumsum(low), rank)))
-    return float(_values(np.array([key], np.uint32))[0])
+        return [float("nan")] * len(share_Q)
+    below = np.concatenate([[0], np.cumsum(high)])
+    rank_Q = [max(1, int(np.ceil(share * total))) for share in share_Q]
+    bucket_Q = [int(np.searchsorted(below[1:], rank)) for rank in rank_Q]
+    kept, place_Q = np.unique(bucket_Q, return_inverse=True)
+    slot = np.full(BUCKETS, -1)
+    slot[kept] = np.arange(len(kept))
+    low = np.zeros((len(kept), BUCKETS), np.int64)
+    for x in shards():
+        keys = _keys(x)
+        slot_N = slot[keys >> np.uint32(16)]
+        inside = slot_N >= 0
+        np.add.at(low, (slot_N[inside], keys[inside] & np.uint32(BUCKETS - 1)), 1)
+    upto = np.cumsum(low, axis=1)
+    keys_Q = [
+        bucket << 16 | int(np.searchsorted(upto[place], rank - below[bucket]))
+        for bucket, place, rank in zip(bucket_Q, place_Q, rank_Q, strict=True)
+    ]
+    return _values(np.array(keys_Q, np.uint32)).tolist()
 
 
 def _keys(values_N: NDArray[np.float32]) -> NDArray[np.uint32]:
@@ -49,7 +68,3 @@ def _values(keys_N: NDArray[np.uint32]) -> NDArray[np.float32]:
 
 def _count(bucket_N: NDArray[np.uint32]) -> NDArray[np.int64]:
     return np.bincount(bucket_N, minlength=BUCKETS).astype(np.int64)
-
-
-def _count_within(keys_N: NDArray[np.uint32], bucket: int) -> NDArray[np.int64]:
-    return _count(keys_N[keys_N >> np.uint32(16) == bucket] & np.uint32(BUCKETS - 1))

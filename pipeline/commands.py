@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.cuts.command import cuts
 from pipeline.relate import Relation
 
 Extractors = Annotated[bool, typer.Option(help="What writes columns, and the columns, instead.")]
@@ -65,6 +66,7 @@ def filters_app(*relations: type[Relation]) -> typer.Typer:
         ]
         print_table(("model", "accuracy", "F1", "why not"), rows)
 
+    app.command()(cuts)
     return app
 
 

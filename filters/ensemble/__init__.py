@@ -4,7 +4,10 @@ from filters.ensemble.fit import fit_label_model
 from filters.ensemble.labelled import Labelled, count_labels
 from filters.ensemble.methods import (
     AnyMethod,
+    Boosted,
     DawidSkene,
+    LeastSquares,
+    Logistic,
     Majority,
     Method,
     NaiveBayes,
@@ -20,8 +23,8 @@ from filters.ensemble.tally import MOST_PATTERNS, Tally
 from filters.ensemble.ties import predict_classes
 
 __all__ = [
-    "MOST_PATTERNS", "AnyMethod", "Bayes", "DawidSkene", "LabelModel", "Labelled", "Majority",
-    "Method", "Moments", "NaiveBayes", "PatternCounts", "Share", "Snorkel", "Tally", "Triplet",
-    "WeightedMajority", "add", "count", "count_labels", "fit_label_model", "load_label_model",
-    "merge", "predict_classes",
+    "MOST_PATTERNS", "AnyMethod", "Bayes", "Boosted", "DawidSkene", "LabelModel", "Labelled",
+    "LeastSquares", "Logistic", "Majority", "Method", "Moments", "NaiveBayes", "PatternCounts",
+    "Share", "Snorkel", "Tally", "Triplet", "WeightedMajority", "add", "count", "count_labels",
+    "fit_label_model", "load_label_model", "merge", "predict_classes",
 ]  # fmt: skip

@@ -10,9 +10,10 @@ from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from filters.ensemble.forms import Linear, Trees
 from filters.ensemble.model import Bayes, LabelModel, Share
 
-FORMS: dict[str, type[LabelModel]] = {form.__name__: form for form in (Bayes, Share)}
+FORMS: dict[str, type[LabelModel]] = {form.__name__: form for form in (Bayes, Share, Linear, Trees)}
 SUM_ROUNDING = 1e-6
 MAY_BE_NAN = "accuracy"
 LARGEST = 1e300  # integers beyond it are no floats

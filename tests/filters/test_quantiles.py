@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters.quantiles import quantile
+from filters.quantiles import quantile, quantiles
 
 FLOATS = st.floats(width=32, allow_nan=True, allow_infinity=True)
 
@@ -28,3 +28,11 @@ def test_it_agrees_with_numpy_on_many_values(share):
     values = np.random.default_rng(0).normal(size=10_001).astype(np.float32)
     expected = np.quantile(values, share, method="inverted_cdf")
     assert quantile(lambda: [values[:77], values[77:]], share) == expected
+
+
+def test_many_at_once_are_what_each_is_alone():
+    values = np.random.default_rng(1).normal(size=1001).astype(np.float32)
+    shares = [0.5, 0.0, 0.001, 0.999, 1.0, 0.5]
+    found = quantiles(lambda: [values[:500], values[500:]], shares)
+    assert found == [quantile(lambda: [values], share) for share in shares]
+    assert np.isnan(quantiles(list, shares)).all()

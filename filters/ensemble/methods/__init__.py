@@ -1,7 +1,10 @@
 """Ways of fitting a label model; the union below is the registry."""
 
 from filters.ensemble.methods.base import Known, Method
+from filters.ensemble.methods.boosted import Boosted
 from filters.ensemble.methods.dawid_skene import DawidSkene
+from filters.ensemble.methods.least_squares import LeastSquares
+from filters.ensemble.methods.logistic import Logistic
 from filters.ensemble.methods.majority import Majority
 from filters.ensemble.methods.naive_bayes import NaiveBayes
 from filters.ensemble.methods.snorkel import Snorkel
@@ -15,9 +18,12 @@ AnyMethod = (
     | NaiveBayes
     | Snorkel
     | Triplet
+    | LeastSquares
+    | Logistic
+    | Boosted
 )  # fmt: skip
 
 __all__ = [
-    "AnyMethod", "DawidSkene", "Known", "Majority", "Method", "NaiveBayes", "Snorkel",
-    "Triplet", "WeightedMajority",
+    "AnyMethod", "Boosted", "DawidSkene", "Known", "LeastSquares", "Logistic", "Majority",
+    "Method", "NaiveBayes", "Snorkel", "Triplet", "WeightedMajority",
 ]  # fmt: skip
