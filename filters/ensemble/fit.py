@@ -16,7 +16,7 @@ from filters.ensemble.model import LabelModel
 from filters.ensemble.moments import Moments
 from filters.ensemble.patterns import PatternCounts, count
 from filters.ensemble.prior import ESTIMATED, Prior, believe
-from filters.ensemble.stand_ins import Groups, fit_stand_ins, only
+from filters.ensemble.stand_ins import Groups, adversarial, fit_stand_ins, only
 
 Votes = NDArray[np.int8] | PatternCounts | Moments
 
@@ -58,7 +58,8 @@ def fit_label_model(
     _require(method, leaders, together)
     believed = believe(prior, counts=leaders.counts, labelled=labelled, classes=moments.classes)
     fitted = fit_stand_ins(method, replace(known, prior_K=believed.prior_K), together)
-    return replace(fitted, told={**fitted.told, "prior": believed.told()})
+    told = {"prior": believed.told(), "adversarial": adversarial(fitted, moments)}
+    return replace(fitted, told={**fitted.told, **told})
 
 
 def _statistics(votes: Votes) -> tuple[PatternCounts | None, Moments]:

@@ -20,6 +20,7 @@ from filters.ensemble.moments import Moments
 from filters.ensemble.patterns import PatternCounts, decode, distinct, encode
 
 Groups = Sequence[Sequence[int]]
+AGAINST = 0.05  # of its votes, by which a rule has to speak against itself
 
 
 def fit_stand_ins(method: Method, known: Known, groups: Groups) -> LabelModel:
@@ -43,7 +44,8 @@ def fit_stand_ins(method: Method, known: Known, groups: Groups) -> LabelModel:
         form = replace(first, weight=tuple(weight_M.tolist()))
     else:
         evidence_MXK = _mean(rounds, [f.evidence for f in fits if isinstance(f, Bayes)], everyone)
-        difference_M, variance = _by_class(evidence_MXK, known)
+        difference_M = _by_class(evidence_MXK, known.moments, known.prior_K)
+        variance = float(known.prior_K[0] * known.prior_K[-1])
         share_M = _shares(known.moments, groups, difference_M, variance)
         tables = (evidence_MXK * share_M[:, None, None]).tolist()
         form = replace(first, evidence=tuple(tuple(map(tuple, table)) for table in tables))
@@ -88,17 +90,31 @@ def _mean(rounds: Groups, values: Sequence[Any], rules: int) -> NDArray[np.float
     return total / times
 
 
-def _by_class(evidence_MXK: NDArray[np.float64], known: Known) -> tuple[NDArray[np.float64], float]:
-    """Return E[vote as a number | good] - E[... | bad] of each rule, and the class's variance.
+def adversarial(model: LabelModel, moments: Moments) -> list[int]:
+    """Return the rules that vote keep more often where pairs are bad, by what a model has learned.
+
+    An accuracy below 0.5 does not say so yet: where few pairs are good, most keep votes of a rule
+    that knows something are wrong as well.
+    """
+    if not isinstance(model, Bayes) or moments.classes != BINARY:
+        return []
+    difference_M = _by_class(np.array(model.evidence), moments, np.array(model.prior))
+    coverage_M = moments.votes.sum(axis=1) / moments.rows
+    return np.flatnonzero(difference_M < -AGAINST * coverage_M).tolist()
+
+
+def _by_class(
+    evidence_MXK: NDArray[np.float64], moments: Moments, prior_K: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return E[vote as a number | good] - E[... | bad] of each rule.
 
     Evidence has the odds of each vote between classes, moments how often it is cast.
     """
-    prior_K = known.prior_K
     odds_MXK = np.exp(evidence_MXK - evidence_MXK.max(axis=2, keepdims=True))
-    share_MKX = known.moments.votes / known.moments.rows
-    given_MVK = share_MKX[:, :, None] * odds_MXK[:, 1:] / (odds_MXK[:, 1:] @ prior_K)[:, :, None]
+    share_MK = moments.votes / moments.rows
+    given_MVK = share_MK[:, :, None] * odds_MXK[:, 1:] / (odds_MXK[:, 1:] @ prior_K)[:, :, None]
     signed_MK = given_MVK[:, -1] - given_MVK[:, 0]
-    return signed_MK[:, -1] - signed_MK[:, 0], float(prior_K[0] * prior_K[-1])
+    return signed_MK[:, -1] - signed_MK[:, 0]
 
 
 def _shares(

@@ -70,7 +70,7 @@ class LatentClass(Method):
                 "loss": fitted.loss,
                 "steps": fitted.steps,
                 "converged": fitted.converged,
-                "abstains_tell": np.flatnonzero(telling_M).tolist(),
+                "abstains_tell": np.flatnonzero(telling_M & (votes_MX[:, 0] > 0)).tolist(),
             },
             evidence=tuple(tuple(map(tuple, table)) for table in log_MXK.tolist()),
         )
@@ -88,7 +88,7 @@ class LatentClass(Method):
         cast_M11 = np.maximum(votes_MX[:, 1:].sum(axis=1), 1.0)[:, None, None]
         pseudo_MXK = start.share_MXK * (self.pseudo_votes * counts.rows / cast_M11)
         one_way_M = (votes_MX[:, 1:] > 0).sum(axis=1) < counts.classes
-        telling_M, here = one_way_M, start
+        telling_M, here = one_way_M | (votes_MX[:, 0] == 0), start
         for _ in range(counts.rules + 1):
             fitted = self._maximise(counts, here, pseudo_MXK, telling_M, fixed)
             safe_M = telling_M | ~_abstain_together(counts, fitted.posterior_PK, ~telling_M)
