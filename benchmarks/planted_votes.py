@@ -4,7 +4,8 @@
 
 Accuracy at p(keep) = 0.5, mean over seeds; a p of exactly 0.5 is half right. References as their
 users get them, and with the true prior handed to them; ours with its default settings, which are
-told nothing; "refused" where the votes do not tell the prior. The last column knows the parameters that the votes were drawn with.
+told nothing; "refused" where the votes do not tell the prior. The last column knows the parameters
+that the votes were drawn with.
 """
 
 import argparse
@@ -104,7 +105,7 @@ def official(python: str) -> Fit:
     def fit(votes: Votes, prior: float) -> Probability:
         with tempfile.TemporaryDirectory() as folder:
             given, found = Path(folder) / "votes.npz", Path(folder) / "p.npy"
-            np.savez(given, votes=np.where(votes < 0, 0, 2 * votes - 1), prior=prior)
+            np.savez(given, votes=np.where(votes < 0, 0, 2 * votes.astype(int) - 1), prior=prior)
             command = [python, "-c", OFFICIAL, str(given), str(found)]
             subprocess.run(command, check=True, capture_output=True)
             return np.load(found)
