@@ -51,7 +51,7 @@ def fit_label_model(
     method = model if isinstance(model, Method) else _named(model)
     if moments.rows == 0:
         raise ValueError("ensemble: got no rows to vote on, expected at least one usable pair")
-    apart = share_copies and not method.needs_labels
+    apart = share_copies and method.shares_copies and not method.needs_labels
     together = groups(moments) if apart else [[m] for m in range(moments.rules)]
     known = Known(counts, moments, labelled, np.full(moments.classes, 1 / moments.classes), seed)
     leaders = only(known, [group[0] for group in together])

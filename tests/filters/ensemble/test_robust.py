@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from snorkel.labeling.model import LabelModel as Snorkel
 
-from filters.ensemble import Labelled, LatentClass, Moments, count, fit_label_model
+from filters.ensemble import Labelled, LatentClass, Moments, count, fit_label_model, merge
 from filters.ensemble.groups import groups
 
 ROWS = 5000
@@ -93,6 +93,18 @@ def test_copies_of_a_rule_change_nothing():
         .predict(five)
         .tolist()
     )
+
+
+def test_sharding_and_order_of_rows_change_no_bit():
+    _, votes = with_cuts()
+    whole = ours(votes)
+    shuffled = np.random.default_rng(2).permutation(votes)
+    parts = [count(part) for part in np.array_split(shuffled, 5)]
+    assert fit_label_model(merge(parts[::-1])) == whole
+    silent = np.insert(votes, 3, -1, axis=1)
+    wide = ours(silent)
+    assert wide.predict(silent) == pytest.approx(whole.predict(votes), abs=1e-9)
+    assert np.isnan(wide.accuracy[3])
 
 
 def test_cuts_of_one_column_are_one_group():
