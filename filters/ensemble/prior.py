@@ -20,6 +20,7 @@ from filters.ensemble.patterns import PatternCounts
 Prior = float | Sequence[float] | str
 ESTIMATED, LABELS = "estimated", "labels"
 LEAST_RULES = 3
+WITHIN = 0.15  # of an estimate, another prior has to explain the votes less well
 LEAST_GAP = 1.92  # nats; half the 95 % point of chi-square with one degree of freedom
 ROUNDS = 5
 SETTLED = 1e-3
@@ -37,14 +38,14 @@ class Believed:
         prior_K: Class probabilities.
         origin: given, labels or estimated.
         at_bound: An estimate that ended on a bound, 0.01 or 0.99: the votes want less or more.
-        gap: Nats by which the votes are likelier than with a prior half way to the next best
-            edge; NaN where nothing was estimated.
+        gap: Nats by which the votes are likelier than with the better of the priors that are
+            0.15 away; 0 where nothing was estimated.
     """
 
     prior_K: NDArray[np.float64]
     origin: str
     at_bound: bool = False
-    gap: float = float("nan")
+    gap: float = 0.0
 
     def told(self) -> dict[str, Any]:
         """Say it in JSON's types."""
@@ -114,23 +115,31 @@ def _estimated(counts: PatternCounts | None) -> Believed:
     method = LatentClass()
     prior_K = np.full(counts.classes, 1 / counts.classes)
     for _ in range(ROUNDS):
-        fitted, _ = method.climb(counts, prior_K, fixed=False)
+        fitted, telling_M = method.climb(counts, prior_K, fixed=False)
         moved = np.abs(fitted.latent.prior_K - prior_K).max()
         prior_K = fitted.latent.prior_K
         if moved < SETTLED:
             break
-    edges_KK = np.eye(counts.classes)
-    losses = [
-        method.climb(counts, (prior_K + edge_K) / 2, fixed=True)[0].loss for edge_K in edges_KK
-    ]
-    gap = float(min(losses) - fitted.loss) * counts.rows
+    fit = (fitted, telling_M)
+    losses = [method.held(counts, fit, other_K).loss for other_K in _others(prior_K)]
+    gap = (min(losses) - method.held(counts, fit, prior_K).loss) * counts.rows
     if gap < LEAST_GAP:
         raise ValueError(
-            f"ensemble: got votes that fit a prior of {prior_K[-1]:.2f} and one half way to an "
-            f"edge alike ({gap:.1f} nats apart, expected at least {LEAST_GAP}), so they do not "
-            f"tell it; {SAY}"
+            f"ensemble: got votes that fit a prior of {prior_K[-1]:.2f} and one {WITHIN} away "
+            f"alike ({gap:.1f} nats apart, expected at least {LEAST_GAP}), so they do not tell it; {SAY}"
         )
     return Believed(prior_K, ESTIMATED, _at_bound(prior_K), gap)
+
+
+def _others(prior_K: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Return priors that are `WITHIN` nearer to an edge, where it is not nearer than that."""
+    ways_KK = np.eye(len(prior_K)) - prior_K
+    far_K = np.abs(ways_KK).max(axis=1)
+    return [
+        prior_K + way_K * (WITHIN / far)
+        for way_K, far in zip(ways_KK, far_K, strict=True)
+        if far > WITHIN + BOUND[0]
+    ]
 
 
 def _at_bound(prior_K: NDArray[np.float64]) -> bool:

@@ -84,11 +84,10 @@ class LatentClass(Method):
             The fit, and of which rules abstains are evidence, bool [M].
         """
         votes_MX = _votes(counts)
-        start = Latent(prior_K, expected(votes_MX, prior_K, self.precision))
-        cast_M11 = np.maximum(votes_MX[:, 1:].sum(axis=1), 1.0)[:, None, None]
-        pseudo_MXK = start.share_MXK * (self.pseudo_votes * counts.rows / cast_M11)
         one_way_M = (votes_MX[:, 1:] > 0).sum(axis=1) < counts.classes
-        telling_M, here = one_way_M | (votes_MX[:, 0] == 0), start
+        telling_M = one_way_M | (votes_MX[:, 0] == 0)
+        here = start = Latent(prior_K, expected(votes_MX, prior_K, self.precision))
+        pseudo_MXK = self._pseudo(counts, start)
         for _ in range(counts.rules + 1):
             fitted = self._maximise(counts, here, pseudo_MXK, telling_M, fixed)
             safe_M = telling_M | ~_abstain_together(counts, fitted.posterior_PK, ~telling_M)
@@ -97,6 +96,24 @@ class LatentClass(Method):
             here = Latent(fitted.latent.prior_K, _shares(counts, fitted.posterior_PK))
             telling_M = safe_M
         return fitted, telling_M
+
+    def held(
+        self,
+        counts: PatternCounts,
+        fit: tuple[Fitted, NDArray[np.bool_]],
+        prior_K: NDArray[np.float64],
+    ) -> Fitted:
+        """Fit again with another prior, all else as it was, so that losses can be compared."""
+        fitted, telling_M = fit
+        here_K = fitted.latent.prior_K
+        around = Latent(here_K, expected(_votes(counts), here_K, self.precision))
+        start = Latent(prior_K, fitted.latent.share_MXK)
+        return self._maximise(counts, start, self._pseudo(counts, around), telling_M, fixed=True)
+
+    def _pseudo(self, counts: PatternCounts, around: Latent) -> NDArray[np.float64]:
+        """Return the votes that rules come with; `pseudo_votes` of each, abstains beside."""
+        cast_M11 = np.maximum(_votes(counts)[:, 1:].sum(axis=1), 1.0)[:, None, None]
+        return around.share_MXK * (self.pseudo_votes * counts.rows / cast_M11)
 
     def _maximise(
         self,
