@@ -126,7 +126,8 @@ def _estimated(counts: PatternCounts | None) -> Believed:
     if gap < LEAST_GAP:
         raise ValueError(
             f"ensemble: got votes that fit a prior of {prior_K[-1]:.2f} and one {WITHIN} away "
-            f"alike ({gap:.1f} nats apart, expected at least {LEAST_GAP}), so they do not tell it; {SAY}"
+            f"alike ({gap:.1f} nats apart, expected at least {LEAST_GAP}), so they do not "
+            f"tell it; {SAY}"
         )
     return Believed(prior_K, ESTIMATED, _at_bound(prior_K), gap)
 
