@@ -6,6 +6,7 @@ from filters.ensemble.methods import (
     AnyMethod,
     Boosted,
     DawidSkene,
+    LatentClass,
     LeastSquares,
     Logistic,
     Majority,
@@ -24,7 +25,7 @@ from filters.ensemble.ties import predict_classes
 
 __all__ = [
     "MOST_PATTERNS", "AnyMethod", "Bayes", "Boosted", "DawidSkene", "LabelModel", "Labelled",
-    "LeastSquares", "Logistic", "Majority", "Method", "Moments", "NaiveBayes", "PatternCounts",
-    "Share", "Snorkel", "Tally", "Triplet", "WeightedMajority", "add", "count", "count_labels",
-    "fit_label_model", "load_label_model", "merge", "predict_classes",
+    "LatentClass", "LeastSquares", "Logistic", "Majority", "Method", "Moments", "NaiveBayes",
+    "PatternCounts", "Share", "Snorkel", "Tally", "Triplet", "WeightedMajority", "add", "count",
+    "count_labels", "fit_label_model", "load_label_model", "merge", "predict_classes",
 ]  # fmt: skip

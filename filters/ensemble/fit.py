@@ -3,30 +3,33 @@
 Letters: N rows, M rules, K classes.
 """
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from filters.ensemble.groups import groups
 from filters.ensemble.labelled import Labelled
 from filters.ensemble.methods import AnyMethod, Known, Method
 from filters.ensemble.model import LabelModel
 from filters.ensemble.moments import Moments
 from filters.ensemble.patterns import PatternCounts, count
+from filters.ensemble.prior import ESTIMATED, Prior, believe
+from filters.ensemble.stand_ins import Groups, adversarial, fit_stand_ins, only
 
 Votes = NDArray[np.int8] | PatternCounts | Moments
-Prior = float | Sequence[float]
 
 
 def fit_label_model(
     votes: Votes,
     *,
-    model: str | Method = "triplet",
-    prior: Prior = 0.5,
+    model: str | Method = "latent_class",
+    prior: Prior = ESTIMATED,
     seed: int = 0,
     labelled: Labelled | None = None,
+    share_copies: bool = True,
 ) -> LabelModel:
     """Fit how much each rule's votes say.
 
@@ -34,23 +37,32 @@ def fit_label_model(
         votes: int8 [N, M] of two classes, distinct patterns and how often they occur, or, where
             those were too many, pairs of votes.
         model: A method with its settings, or the kind of one.
-        prior: P(keep), or K class probabilities; what a row without votes gets.
+        prior: P(keep), or K class probabilities, "estimated" from the votes, or that of "labels";
+            what a row without votes gets.
         seed: Of whatever is random.
         labelled: A few rows with labels.
+        share_copies: Find rules that vote alike (`groups.py`) and let them share their evidence. A
+            method that reads labels sees by itself what copies are worth.
 
     Raises:
-        ValueError: The prior is no probability, there are no rows, or the method cannot be fitted
-            on what there is.
+        ValueError: The prior is no probability or cannot be estimated, there are no rows, or the
+            method cannot be fitted on what there is.
     """
     counts, moments = _statistics(votes)
     method = model if isinstance(model, Method) else _named(model)
     if moments.rows == 0:
         raise ValueError("ensemble: got no rows to vote on, expected at least one usable pair")
-    known = Known(counts, moments, labelled, _prior(prior, moments.classes), seed)
-    _require(method, known)
+    apart = share_copies and method.shares_copies and not method.needs_labels
+    together = groups(moments) if apart else [[m] for m in range(moments.rules)]
+    known = Known(counts, moments, labelled, np.full(moments.classes, 1 / moments.classes), seed)
+    leaders = only(known, [group[0] for group in together])
+    _require(method, leaders, together)
     # Few numbers: threads would cost more than they save, and the last bits would depend on them.
     with threadpool_limits(1, user_api="blas"):
-        return method.fit(known)
+        believed = believe(prior, counts=leaders.counts, labelled=labelled, classes=moments.classes)
+        fitted = fit_stand_ins(method, replace(known, prior_K=believed.prior_K), together)
+    told = {"prior": believed.told(), "adversarial": adversarial(fitted, moments)}
+    return replace(fitted, told={**fitted.told, **told})
 
 
 def _statistics(votes: Votes) -> tuple[PatternCounts | None, Moments]:
@@ -68,20 +80,8 @@ def _named(kind: str) -> Method:
     return methods[kind]()
 
 
-def _prior(prior: Prior, classes: int) -> NDArray[np.float64]:
-    """Return K class probabilities."""
-    given = [1 - prior, prior] if isinstance(prior, float | int) else list(prior)
-    prior_K = np.array(given, np.float64)
-    if len(prior_K) != classes or not (prior_K > 0).all() or not np.isclose(prior_K.sum(), 1):
-        raise ValueError(
-            f"ensemble: got prior {prior}, expected a number between 0 and 1, or of each of "
-            f"{classes} classes one, that add up to 1"
-        )
-    return prior_K
-
-
-def _require(method: Method, known: Known) -> None:
-    """Refuse what a method cannot be fitted on."""
+def _require(method: Method, known: Known, together: Groups) -> None:
+    """Refuse what a method cannot be fitted on; `known` is of one rule of each group."""
     moments = known.moments
     if method.needs_counts and known.counts is None:
         raise ValueError(
@@ -95,9 +95,12 @@ def _require(method: Method, known: Known) -> None:
         )
     voting = int((moments.votes.sum(axis=1) > 0).sum())
     if voting < method.least_rules:
+        copies = sum(len(group) - 1 for group in together)
+        alike = f" and {copies} that vote like one of them" if copies else ""
         raise ValueError(
-            f"ensemble: got {voting} rules that vote, expected at least {method.least_rules} for "
-            f'model {method.kind!r}; add rules, or set ensemble.model.kind = "majority"'
+            f"ensemble: got {voting} rules that vote{alike}, expected at least "
+            f"{method.least_rules} for model {method.kind!r}; add rules of other columns, or set "
+            'ensemble.model.kind = "majority"'
         )
     if method.most_classes and moments.classes > method.most_classes:
         raise ValueError(

@@ -3,6 +3,7 @@
 from filters.ensemble.methods.base import Known, Method
 from filters.ensemble.methods.boosted import Boosted
 from filters.ensemble.methods.dawid_skene import DawidSkene
+from filters.ensemble.methods.latent_class import LatentClass
 from filters.ensemble.methods.least_squares import LeastSquares
 from filters.ensemble.methods.logistic import Logistic
 from filters.ensemble.methods.majority import Majority
@@ -16,6 +17,7 @@ AnyMethod = (
     | WeightedMajority
     | DawidSkene
     | NaiveBayes
+    | LatentClass
     | Snorkel
     | Triplet
     | LeastSquares
@@ -24,6 +26,6 @@ AnyMethod = (
 )  # fmt: skip
 
 __all__ = [
-    "AnyMethod", "Boosted", "DawidSkene", "Known", "LeastSquares", "Logistic", "Majority",
-    "Method", "NaiveBayes", "Snorkel", "Triplet", "WeightedMajority",
+    "AnyMethod", "Boosted", "DawidSkene", "Known", "LatentClass", "LeastSquares", "Logistic",
+    "Majority", "Method", "NaiveBayes", "Snorkel", "Triplet", "WeightedMajority",
 ]  # fmt: skip

@@ -40,12 +40,15 @@ class Method(ABC):
         needs_labels: It cannot do without labels.
         least_rules: Rules that have to vote.
         most_classes: 2 for binary methods; 0 is any number.
+        shares_copies: It may be fitted on one of several rules that vote alike; not one that has
+            settings for each rule, or that labels tell what copies are worth.
     """
 
     needs_counts: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
     least_rules: ClassVar[int] = 1
     most_classes: ClassVar[int] = 2
+    shares_copies: ClassVar[bool] = True
 
     @property
     @abstractmethod

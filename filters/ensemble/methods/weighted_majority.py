@@ -30,6 +30,7 @@ class WeightedMajority(Method):
     """
 
     most_classes: ClassVar[int] = 0
+    shares_copies: ClassVar[bool] = False
     kind: Literal["weighted_majority"] = "weighted_majority"
     weights: tuple[float, ...] = ()
 
