@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[1]
 JOB = ROOT / "benchmarks" / "peer_jobs" / "label_models.py"
-PRIOR = 0.6
+PRIOR, EVEN = 0.6, 0.5  # FlyingSquid counts the prior twice, majority not at all: they get EVEN
 MATRIX, TRIPLET = '{"kind": "snorkel"}', '{"kind": "triplet"}'
 WINNERS = '{"kind": "majority", "ties": "winners"}'
 TO_THE_LETTER = '{"kind": "triplet", "estimator": "mean"}'
@@ -61,7 +61,7 @@ def main() -> None:
         if "a" in args.only:
             print(f"\n## a. Snorkel's objective, fit and posteriors, {args.rows:,} x 10\n")
             sides = {"Snorkel LabelModel": "snorkel", "Thresher": "thresher"}
-            compare(sides, at / "votes.npy", MATRIX, args.rounds)
+            compare(sides, at / "votes.npy", MATRIX, args.rounds, prior=PRIOR)
         if "b" in args.only:
             print(f"\n## b. Majority vote, fit and posteriors, {args.rows:,} x 10\n")
             sides = {"Snorkel MajorityLabelVoter": "snorkel_majority", "Thresher": "thresher"}
@@ -70,7 +70,8 @@ def main() -> None:
             print(f"\n## c. Posteriors of a fitted triplet model, {args.rows // 10:,} x 10\n")
             if args.flyingsquid:
                 sides = {"FlyingSquid": "flyingsquid", "Thresher": "thresher_predict"}
-                compare(sides, at / "tenth.npy", TO_THE_LETTER, args.rounds, args.flyingsquid)
+                squid = args.flyingsquid
+                compare(sides, at / "tenth.npy", TO_THE_LETTER, args.rounds, peer_python=squid)
             else:
                 print(SQUID)
         for letter, similar in (("d", 2), ("e", 1)):
@@ -97,14 +98,21 @@ def planted(rows: int, *, rules: int, seed: int, similar: int = 2) -> NDArray[np
 
 
 def compare(
-    sides: dict[str, str], votes: Path, model: str, rounds: int, peer_python: str = sys.executable
+    sides: dict[str, str],
+    votes: Path,
+    model: str,
+    rounds: int,
+    *,
+    prior: float = EVEN,
+    peer_python: str = sys.executable,
 ) -> None:
     """Let both sides take turns and print their table; the peer is the first of them."""
     told: dict[str, list[Told]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
             python = sys.executable if side.startswith("thresher") else peer_python
-            told[name].append(job(python, side, votes, votes.parent / f"{side}.npy", model))
+            result = votes.parent / f"{side}.npy"
+            told[name].append(job(python, side, votes, result, model, prior))
     print("| | s, median (best) | s of a core | times as fast, median (best) | MB | loss |")
     print("| --- | --- | --- | --- | --- | --- |")
     peer = next(iter(told.values()))
@@ -139,7 +147,9 @@ def whole_pool(at: Path, letter: str, rows: int, files: int, similar: int, round
         votes_NM = planted(len(part), rules=20, seed=i + 1, similar=similar)
         columns = {f"rule_{m}": votes_NM[:, m] for m in range(20)}
         pq.write_table(pa.table(columns), folder / f"{i:03d}.parquet")
-    told = [job(sys.executable, "pool", folder, at / "p_keep", TRIPLET) for _ in range(rounds)]
+    told = [
+        job(sys.executable, "pool", folder, at / "p_keep", TRIPLET, PRIOR) for _ in range(rounds)
+    ]
     megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     patterns = told[0]["patterns"]
     kept = f"{patterns:,.0f} distinct patterns" if patterns >= 0 else "too many patterns: moments"
@@ -156,12 +166,12 @@ def whole_pool(at: Path, letter: str, rows: int, files: int, similar: int, round
     print(f"\nPeak {peak:,.0f} MB, {megabytes:.0f} MB read twice, {written:,} rows written.")
 
 
-def job(python: str, side: str, votes: Path, result: Path, model: str) -> Told:
+def job(python: str, side: str, votes: Path, result: Path, model: str, prior: float) -> Told:
     """Run one side in a process of its own and return what it tells."""
     env = {**os.environ}
     if python == sys.executable:
         env["PYTHONPATH"] = str(ROOT)
-    command = [python, str(JOB), side, str(votes), str(result), model, str(PRIOR)]
+    command = [python, str(JOB), side, str(votes), str(result), model, str(prior)]
     done = subprocess.run(
         command, env=env, capture_output=True, text=True, timeout=ONE_JOB_S, check=False
     )
