@@ -6,12 +6,26 @@ does not depend on how rows are sharded, and nothing but 65,536 counts is ever h
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 BUCKETS = 1 << 16
 SIGN = np.uint32(1 << 31)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a quantile is, after the first pass.
+
+    Attributes:
+        bucket: The high 16 bits of its key.
+        rank: Its rank among the rows of that bucket, from 1 on.
+    """
+
+    bucket: int
+    rank: int
 
 
 def quantile(shards: Callable[[], Iterable[NDArray[np.float32]]], share: float) -> float:
@@ -24,15 +38,43 @@ def quantile(shards: Callable[[], Iterable[NDArray[np.float32]]], share: float) 
     Returns:
         A value of the column, or NaN if it has none.
     """
-    high = sum((_count(_keys(x) >> np.uint32(16)) for x in shards()), np.zeros(BUCKETS, np.int64))
-    total = int(high.sum())
-    if total == 0:
+    zero = np.zeros(BUCKETS, np.int64)
+    place = find(sum((count(x) for x in shards()), zero), share)
+    if place is None:
         return float("nan")
+    return value_at(place, sum((count(x, inside=place.bucket) for x in shards()), zero))
+
+
+def count(values_N: NDArray[np.float32], *, inside: int | None = None) -> NDArray[np.int64]:
+    """Count one pass of N values; NaN does not count. Counts of shards add up.
+
+    Args:
+        values_N: float32 [N].
+        inside: None for the first pass, the bucket that holds the quantile for the second.
+
+    Returns:
+        int64 [BUCKETS].
+    """
+    key_N = _keys(values_N)
+    if inside is None:
+        return _count(key_N >> np.uint32(16))
+    return _count(key_N[key_N >> np.uint32(16) == inside] & np.uint32(BUCKETS - 1))
+
+
+def find(high_B: NDArray[np.int64], share: float) -> Place | None:
+    """Return where the quantile of a share is, from the first pass; None if there is no value."""
+    total = int(high_B.sum())
+    if total == 0:
+        return None
     rank = max(1, int(np.ceil(share * total)))
-    bucket = int(np.searchsorted(np.cumsum(high), rank))
-    rank -= int(high[:bucket].sum())
-    low = sum((_count_within(_keys(x), bucket) for x in shards()), np.zeros(BUCKETS, np.int64))
-    key = np.uint32(bucket << 16 | int(np.searchsorted(np.cumsum(low), rank)))
+    bucket = int(np.searchsorted(np.cumsum(high_B), rank))
+    return Place(bucket, rank - int(high_B[:bucket].sum()))
+
+
+def value_at(place: Place, low_B: NDArray[np.int64]) -> float:
+    """Return the quantile from the second pass."""
+    low = int(np.searchsorted(np.cumsum(low_B), place.rank))
+    key = np.uint32(place.bucket << 16 | low)
     return float(_values(np.array([key], np.uint32))[0])
 
 
@@ -50,6 +92,3 @@ def _values(keys_N: NDArray[np.uint32]) -> NDArray[np.float32]:
 def _count(bucket_N: NDArray[np.uint32]) -> NDArray[np.int64]:
     return np.bincount(bucket_N, minlength=BUCKETS).astype(np.int64)
 
-
-def _count_within(keys_N: NDArray[np.uint32], bucket: int) -> NDArray[np.int64]:
-    return _count(keys_N[keys_N >> np.uint32(16) == bucket] & np.uint32(BUCKETS - 1))
