@@ -91,4 +91,3 @@ def _values(keys_N: NDArray[np.uint32]) -> NDArray[np.float32]:
 
 def _count(bucket_N: NDArray[np.uint32]) -> NDArray[np.int64]:
     return np.bincount(bucket_N, minlength=BUCKETS).astype(np.int64)
-
