@@ -16,7 +16,7 @@ from filters.ensemble.moments import Moments
 from filters.ensemble.patterns import PatternCounts, count
 
 Votes = NDArray[np.int8] | PatternCounts | Moments
-Prior = float | Sequence[float]
+Prior = float | str | Sequence[float]
 
 
 def fit_label_model(
@@ -26,6 +26,7 @@ def fit_label_model(
     prior: Prior = 0.5,
     seed: int = 0,
     labelled: Labelled | None = None,
+    share_copies: bool = True,
 ) -> LabelModel:
     """Fit how much each rule's votes say.
 
@@ -36,11 +37,13 @@ def fit_label_model(
         prior: P(keep), or K class probabilities; what a row without votes gets.
         seed: Of whatever is random.
         labelled: A few rows with labels.
+        share_copies: Rules that nearly always vote alike share the weight of one.
 
     Raises:
         ValueError: The prior is no probability, there are no rows, or the method cannot be fitted
             on what there is.
     """
+    del share_copies
     counts, moments = _statistics(votes)
     method = model if isinstance(model, Method) else _named(model)
     if moments.rows == 0:
