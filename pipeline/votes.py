@@ -132,7 +132,7 @@ def cast_votes(
     resolved = _resolve(scores, rules, folder=store / "scores" / name, execute=execute)
     ledger.declare(name, located.writes)
     stage = Stage(store=store, name=name, columns=vote_columns(rules), newest=ledger.newest)
-    is_stored_S = (located.stage_SW >= 0).all(axis=1)
+    is_stored_S = located.stage_SW[:, 0] >= 0
     work = _Work(resolved, scores, stage, is_stored_S, labels)
     todo = [range(at, min(at + AT_ONCE, len(scores))) for at in range(0, len(scores), AT_ONCE)]
     counts: list[PatternCounts] = []

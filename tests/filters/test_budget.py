@@ -1,5 +1,7 @@
 """Exactly n rows: against a plain sort, with ties, however the rows lie."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,7 +23,7 @@ def sharded(rows, order, cuts):
     """Return a function that yields the rows in another order, in as many shards as it likes."""
     rows = [rows[i] for i in order]
     bounds = sorted({0, len(rows), *(c % (len(rows) + 1) for c in cuts)})
-    parts = [arrays(rows[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [arrays(rows[a:b]) for a, b in pairwise(bounds)]
     return lambda: iter(parts or [arrays([])])
 
 
@@ -58,9 +60,9 @@ def test_many_ties_and_neighbouring_numbers():
     uid_N2 = np.stack([np.full(20_000, 7, np.uint64), low], axis=1)
     p_N = np.full(20_000, 0.7)
     p_N[:10_000] += rng.integers(-300, 300, 10_000) * 2.0**-53
+    parts = np.array_split(np.arange(20_000), 7)
     for number in (1, 4_999, 10_000, 15_001, 19_999, 20_000, 30_000):
         order = np.lexsort((low, -p_N))[:number]
-        parts = np.array_split(np.arange(20_000), 7)
         cut = best(lambda: ((p_N[part], uid_N2[part]) for part in parts), number)
         assert set(np.flatnonzero(cut.keeps(p_N, uid_N2))) == set(order), number
 
