@@ -101,7 +101,7 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         """Refuse half a pair, and what needs labels without any."""
-        if self.budget > 1 and not self.budget.is_integer():
+        if self.budget > 1 and self.budget % 1:
             raise ValueError(
                 f"budget: got {self.budget}, expected a share below 1 or a whole number of pairs"
             )

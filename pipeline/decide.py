@@ -50,21 +50,13 @@ def decide(
     """Decide on every row, in order of uid, so that nothing depends on how pairs are sharded."""
     scores, pool = votes.scores, _pool(votes, model)
     uid_N = np.array(pool.column("uid").to_pylist(), "S16")
-    reason_N = np.array(pool.column("status").to_pylist(), object)
-    good = np.flatnonzero(reason_N == Reason.OK)  # rows with votes and embeddings, shard order
-    by_uid = np.argsort(uid_N[good], kind="stable")
+    good = np.flatnonzero(pc.equal(pool.column("status"), str(Reason.OK)).to_numpy())
+    by_uid = np.argsort(uid_N[good], kind="stable")  # positions in `good`, which is in shard order
     p_keep = pool.column("p_keep").drop_null().to_numpy()
-
+    reason_N = np.array(pool.column("status").to_pylist(), object)
     reason_N[good[by_uid][1:][_equals_previous(uid_N[good][by_uid])]] = str(Reason.REPEATED_UID)
-    pairs = int((reason_N[good] == Reason.OK).sum())
-    vetoed_N = _vetoed(pool, votes) & (reason_N == Reason.OK)
-    reason_N[vetoed_N] = str(Reason.VETO)
-    rest = np.flatnonzero(reason_N[good] == Reason.OK)  # positions in `good`
-    if ensemble.budget:
-        is_best = _within_budget(p_keep[rest], uid_N[good[rest]], rows_of(ensemble.budget, pairs))
-        reason_N[good[rest[~is_best]]] = str(Reason.OVER_BUDGET)
-    else:
-        reason_N[good[rest[p_keep[rest] < ensemble.keep_above]]] = str(Reason.LOW_P_KEEP)
+    vetoed_n = _vetoed(pool, votes)[good]
+    reason_N[good] = _filtered(reason_N[good], vetoed_n, p_keep, uid_N[good], cfg=ensemble)
 
     left = by_uid[reason_N[good][by_uid] == Reason.OK]  # positions in `good`
     pruned = None
@@ -74,14 +66,13 @@ def decide(
         pruned = prune(vectors, hashes, p_keep_N=p_keep[left], cfg=concepts, seed=seed)
         reason_N[good[left[pruned.twin_N >= 0]]] = str(Reason.DUPLICATE)
         reason_N[good[left[pruned.over_quota_N]]] = str(Reason.QUOTA)
-    told = ["p_keep", *(name for name in pool.column_names if name.startswith(VOTE))]
-    base = [name for name in pool.column_names if name not in ("status", *told)]
+    base = [name for name in ("shard", *BASE_SCHEMA.names) if name != "status"]
     columns = {
         **{name: pool.column(name) for name in base},
         "reason": pa.array(reason_N, pa.string()),
         "p_keep": pool.column("p_keep"),
         **_concept_columns(pruned, good[left], uid_N),
-        **{name: pool.column(name) for name in told[1:]},
+        **{name: pool.column(name) for name in pool.column_names if name.startswith(VOTE)},
     }
     return Decisions(pa.table(columns), pruned)
 
@@ -104,6 +95,26 @@ def _pool(votes: Votes, model: LabelModel) -> pa.Table:
             },
         }))  # fmt: skip
     return pa.concat_tables(parts)
+
+
+def _filtered(
+    reason_n: NDArray[np.object_],
+    vetoed_n: NDArray[np.bool_],
+    p_n: NDArray[np.float64],
+    uid_n: NDArray[np.bytes_],
+    *,
+    cfg: Ensemble,
+) -> NDArray[np.object_]:
+    """Return the reasons of n good rows after vetoes, and after the cut or the budget."""
+    reason_n, pairs = reason_n.copy(), int((reason_n == Reason.OK).sum())
+    reason_n[vetoed_n & (reason_n == Reason.OK)] = str(Reason.VETO)
+    rest = np.flatnonzero(reason_n == Reason.OK)
+    if cfg.budget:
+        is_best = _within_budget(p_n[rest], uid_n[rest], rows_of(cfg.budget, pairs))
+        reason_n[rest[~is_best]] = str(Reason.OVER_BUDGET)
+    else:
+        reason_n[rest[p_n[rest] < cfg.keep_above]] = str(Reason.LOW_P_KEEP)
+    return reason_n
 
 
 def _within_budget(
@@ -131,7 +142,7 @@ def _vetoed(pool: pa.Table, votes: Votes) -> NDArray[np.bool_]:
     for rule in votes.rules:
         if rule.veto:
             drops = pc.equal(pool.column(f"{VOTE}{rule.name}"), DROP)
-            vetoed_N |= drops.fill_null(value=False).to_numpy()
+            vetoed_N |= pc.fill_null(drops, False).to_numpy()
     return vetoed_N
 
 
