@@ -144,7 +144,7 @@ def cast_votes(
             found += part.found
             counts.append(part.counts)
             counts = [added(counts)] if len(counts) >= MERGED_AT_ONCE else counts
-    _, located = locate_votes(scores, rules, shards=shards, ledger=Ledger(store))
+    located = locate(shards, located.writes, Ledger(store))
     (source,) = located.scores(store).sources
     labelled, without = _labelled(labels, found)
     return Votes(resolved, scores.plus(source), added(counts), labelled, without)

@@ -95,11 +95,17 @@ def test_plan_runs_nothing_then_curate_status_and_verify(config, tmp_path):
     assert planned.returncode == 0, planned.stderr
     assert "3 shards" in planned.stdout
     assert "image, caption, language, embed: cost unknown" in planned.stdout
+    assert "vote   3 shards, 3 rules: reads columns only" in planned.stdout
     assert not out.exists()
     curated = thresher("curate", config(), "--out", out, "--ray", "off")
     assert curated.returncode == 0, curated.stderr
     assert "of 36 pairs" in curated.stdout
-    assert "done; deciding reads columns only" in thresher("plan", config(), "--out", out).stdout
+    planned = thresher("plan", config(), "--out", out).stdout
+    assert "done; deciding reads columns only" in planned
+    assert "vote" not in planned
+    changed = thresher("plan", config(), "--out", out, "--set", "rules.words.keep=5.0").stdout
+    assert "relate" not in changed
+    assert "vote   3 shards, 3 rules: reads columns only" in changed
     assert "ok 36" in thresher("status", out).stdout
     assert thresher("verify", out).returncode == 0
     again = thresher("report", out)
