@@ -180,14 +180,12 @@ def plan(config: Config, sets: Sets = None, out: Out = None) -> None:
     Example: thresher plan configs/demo.toml
     """
     cfg, folder = load_run(config, overrides=sets or []), Folder(out or f"runs/{Path(config).stem}")
-    check(cfg, (cfg.alignment, cfg.consensus), model_file)
-    passes = run_plan(cfg, run=folder, weights=model_file)
+    relations = (cfg.alignment, cfg.consensus)
+    check(cfg, relations, model_file)
+    todo = run_plan(cfg, relations, run=folder, weights=model_file)
     shards, derived, rules = len(list_shards(cfg.data.shards)), len(cfg.derive), len(cfg.rules)
     print(f"{shards} shards, {derived} derived columns, {rules} rules, run {folder.url}")
-    for todo in passes:
-        print(todo)
-    if not passes:
-        print("score  done; deciding reads columns only")
+    print(todo)
     for name, part in (("train", cfg.train), ("distill", cfg.distill)):
         if part is not None:
             print(f"{name:6} {part.samples_seen} samples, {part.model}")

@@ -2,16 +2,30 @@
 
 A float32 maps to a 32-bit key of the same order. The first pass counts its high 16 bits, the second
 the low 16 bits inside the bucket that holds the wanted rank. Counts of shards add up, so the result
-does not depend on how rows are sharded, and no more than 65,536 counts for each quantile are held.
+does not depend on how rows are sharded, and nothing but 65,536 counts is ever held.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 BUCKETS = 1 << 16
 SIGN = np.uint32(1 << 31)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a quantile is, after the first pass.
+
+    Attributes:
+        bucket: The high 16 bits of its key.
+        rank: Its rank among the rows of that bucket, from 1 on.
+    """
+
+    bucket: int
+    rank: int
 
 
 def quantile(shards: Callable[[], Iterable[NDArray[np.float32]]], share: float) -> float:
@@ -31,28 +45,46 @@ def quantiles(
     shards: Callable[[], Iterable[NDArray[np.float32]]], share_Q: Sequence[float]
 ) -> list[float]:
     """Return the quantile of each share, all in the same two passes."""
-    high = sum((_count(_keys(x) >> np.uint32(16)) for x in shards()), np.zeros(BUCKETS, np.int64))
-    total = int(high.sum())
+    high_B = sum((count(x) for x in shards()), np.zeros(BUCKETS, np.int64))
+    place_Q = [find(high_B, share) for share in share_Q]
+    low = {place.bucket: np.zeros(BUCKETS, np.int64) for place in place_Q if place is not None}
+    for values_N in shards():
+        for bucket, low_B in low.items():
+            low_B += count(values_N, inside=bucket)
+    return [float("nan") if p is None else value_at(p, low[p.bucket]) for p in place_Q]
+
+
+def count(values_N: NDArray[np.float32], *, inside: int | None = None) -> NDArray[np.int64]:
+    """Count one pass of N values; NaN does not count. Counts of shards add up.
+
+    Args:
+        values_N: float32 [N].
+        inside: None for the first pass, the bucket that holds the quantile for the second.
+
+    Returns:
+        int64 [BUCKETS].
+    """
+    key_N = _keys(values_N)
+    if inside is None:
+        return _count(key_N >> np.uint32(16))
+    return _count(key_N[key_N >> np.uint32(16) == inside] & np.uint32(BUCKETS - 1))
+
+
+def find(high_B: NDArray[np.int64], share: float) -> Place | None:
+    """Return where the quantile of a share is, from the first pass; None if there is no value."""
+    total = int(high_B.sum())
     if total == 0:
-        return [float("nan")] * len(share_Q)
-    below = np.concatenate([[0], np.cumsum(high)])
-    rank_Q = [max(1, int(np.ceil(share * total))) for share in share_Q]
-    bucket_Q = [int(np.searchsorted(below[1:], rank)) for rank in rank_Q]
-    kept, place_Q = np.unique(bucket_Q, return_inverse=True)
-    slot = np.full(BUCKETS, -1)
-    slot[kept] = np.arange(len(kept))
-    low = np.zeros((len(kept), BUCKETS), np.int64)
-    for x in shards():
-        keys = _keys(x)
-        slot_N = slot[keys >> np.uint32(16)]
-        inside = slot_N >= 0
-        np.add.at(low, (slot_N[inside], keys[inside] & np.uint32(BUCKETS - 1)), 1)
-    upto = np.cumsum(low, axis=1)
-    keys_Q = [
-        bucket << 16 | int(np.searchsorted(upto[place], rank - below[bucket]))
-        for bucket, place, rank in zip(bucket_Q, place_Q, rank_Q, strict=True)
-    ]
-    return _values(np.array(keys_Q, np.uint32)).tolist()
+        return None
+    rank = max(1, int(np.ceil(share * total)))
+    bucket = int(np.searchsorted(np.cumsum(high_B), rank))
+    return Place(bucket, rank - int(high_B[:bucket].sum()))
+
+
+def value_at(place: Place, low_B: NDArray[np.int64]) -> float:
+    """Return the quantile from the second pass."""
+    low = int(np.searchsorted(np.cumsum(low_B), place.rank))
+    key = np.uint32(place.bucket << 16 | low)
+    return float(_values(np.array([key], np.uint32))[0])
 
 
 def _keys(values_N: NDArray[np.float32]) -> NDArray[np.uint32]:

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tomli_w
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -82,13 +82,35 @@ class Ensemble:
 
     Attributes:
         model: How rules are weighed.
-        prior: Expected share of good pairs; an all-abstain row gets it.
-        keep_above: Least p(keep) of a pair in the subset.
+        prior: Expected share of good pairs, which an all-abstain row gets; or "estimated" from the
+            votes alone, or from the "labels".
+        keep_above: Least p(keep) of a pair in the subset; a budget takes its place.
+        budget: 0 is none. The ensemble keeps exactly so many pairs, those of the highest p(keep),
+            of equals those of the lowest uid: below 1 a share of the good pairs (each uid counts
+            once), from 1 on a number. Copies and quotas come off afterwards.
+        labels: Parquet with `uid` and `label` (1 keep, 0 drop) of a few pairs; `""` is none.
+        share_copies: Rules that nearly always vote alike share the weight of one.
     """
 
     model: Annotated[AnyMethod, Field(discriminator="kind")] = field(default_factory=Triplet)
-    prior: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    prior: Annotated[float, Field(gt=0, lt=1)] | Literal["estimated", "labels"] = 0.7
     keep_above: Annotated[float, Field(ge=0, le=1)] = 0.5
+    budget: Annotated[float, Field(ge=0)] = 0.0
+    labels: str = ""
+    share_copies: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse half a pair, and what needs labels without any."""
+        if self.budget > 1 and self.budget % 1:
+            raise ValueError(
+                f"budget: got {self.budget}, expected a share below 1 or a whole number of pairs"
+            )
+        who = "a prior" if self.prior == "labels" else f"model {self.model.kind!r}"
+        if not self.labels and (self.prior == "labels" or self.model.needs_labels):
+            raise ValueError(
+                f"labels: got none, expected a file for {who}; make one with `thresher label RUN`, "
+                "and set ensemble.labels"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,21 +1,27 @@
 """One decision for every row of the pool: its p(keep), its concept, and why it is out, if it is."""
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from filters.ensemble import LabelModel
+from filters.ensemble.budget import best, rows_of
 from filters.rules import DROP
 from pipeline.config import Concepts, Ensemble
 from pipeline.prune import Pruned, prune
 from pipeline.schema import BASE_SCHEMA, Reason
 from pipeline.scores import Scores
-from pipeline.votes import Votes
+from pipeline.votes import Votes, unpack, vote_columns
 
 HASH = "phash"
+VOTE = "vote:"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +45,18 @@ class Decisions:
 
 
 def decide(
-    scores: Scores,
-    votes: Votes,
-    model: LabelModel,
-    *,
-    ensemble: Ensemble,
-    concepts: Concepts,
-    seed: int,
+    votes: Votes, model: LabelModel, *, ensemble: Ensemble, concepts: Concepts, seed: int
 ) -> Decisions:
     """Decide on every row, in order of uid, so that nothing depends on how pairs are sharded."""
-    pool = _pool(scores)
+    scores, pool = votes.scores, _pool(votes, model)
     uid_N = np.array(pool.column("uid").to_pylist(), "S16")
+    good = np.flatnonzero(pc.equal(pool.column("status"), str(Reason.OK)).to_numpy())
+    by_uid = np.argsort(uid_N[good], kind="stable")  # positions in `good`, which is in shard order
+    p_keep = pool.column("p_keep").drop_null().to_numpy()
     reason_N = np.array(pool.column("status").to_pylist(), object)
-    good = np.flatnonzero(reason_N == Reason.OK)  # rows with votes and embeddings, shard order
-    by_uid = np.argsort(uid_N[good], kind="stable")
-    p_keep = model.predict(np.concatenate(votes.by_shard))
-
     reason_N[good[by_uid][1:][_equals_previous(uid_N[good][by_uid])]] = str(Reason.REPEATED_UID)
-    vetoed = _vetoed(votes) & (reason_N[good] == Reason.OK)
-    reason_N[good[vetoed]] = str(Reason.VETO)
-    low = (reason_N[good] == Reason.OK) & (p_keep < ensemble.keep_above)
-    reason_N[good[low]] = str(Reason.LOW_P_KEEP)
+    vetoed_n = _vetoed(pool, votes)[good]
+    reason_N[good] = _filtered(reason_N[good], vetoed_n, p_keep, uid_N[good], cfg=ensemble)
 
     left = by_uid[reason_N[good][by_uid] == Reason.OK]  # positions in `good`
     pruned = None
@@ -69,28 +66,68 @@ def decide(
         pruned = prune(vectors, hashes, p_keep_N=p_keep[left], cfg=concepts, seed=seed)
         reason_N[good[left[pruned.twin_N >= 0]]] = str(Reason.DUPLICATE)
         reason_N[good[left[pruned.over_quota_N]]] = str(Reason.QUOTA)
+    base = [name for name in ("shard", *BASE_SCHEMA.names) if name != "status"]
     columns = {
+        **{name: pool.column(name) for name in base},
         "reason": pa.array(reason_N, pa.string()),
-        "p_keep": _spread(p_keep, good, len(pool)),
+        "p_keep": pool.column("p_keep"),
         **_concept_columns(pruned, good[left], uid_N),
-        **{
-            f"vote:{rule.name}": _spread(vote_N, good, len(pool))
-            for rule, vote_N in zip(votes.rules, np.concatenate(votes.by_shard).T, strict=True)
-        },
+        **{name: pool.column(name) for name in pool.column_names if name.startswith(VOTE)},
     }
-    kept = [name for name in pool.column_names if name != "status"]
-    table = pa.table({**{name: pool.column(name) for name in kept}, **columns})
-    return Decisions(table, pruned)
+    return Decisions(pa.table(columns), pruned)
 
 
-def _pool(scores: Scores) -> pa.Table:
-    """Return the base columns of all rows, with the index of their shard."""
+def _pool(votes: Votes, model: LabelModel) -> pa.Table:
+    """Return the base columns of all rows, with the index of their shard, p(keep) and votes."""
+    words = [column.name for column in vote_columns(votes.rules)]
     parts = []
-    for shard in range(len(scores)):
-        table = scores.read(shard, BASE_SCHEMA.names)
-        number = pa.array(np.full(len(table), shard, np.int32))
-        parts.append(table.add_column(0, "shard", number))
+    for shard in range(len(votes.scores)):
+        table = votes.scores.read(shard, [*BASE_SCHEMA.names, *words])
+        rows = np.flatnonzero(pc.equal(table.column("status"), str(Reason.OK)).to_numpy())
+        votes_nM = unpack(table.select(words).take(rows), len(votes.rules))
+        parts.append(pa.table({
+            "shard": np.full(len(table), shard, np.int32),
+            **{name: table.column(name) for name in BASE_SCHEMA.names},
+            "p_keep": _spread(model.predict(votes_nM), rows, len(table)),
+            **{
+                f"{VOTE}{rule.name}": _spread(vote_n, rows, len(table))
+                for rule, vote_n in zip(votes.rules, votes_nM.T, strict=True)
+            },
+        }))  # fmt: skip
     return pa.concat_tables(parts)
+
+
+def _filtered(
+    reason_n: NDArray[np.object_],
+    vetoed_n: NDArray[np.bool_],
+    p_n: NDArray[np.float64],
+    uid_n: NDArray[np.bytes_],
+    *,
+    cfg: Ensemble,
+) -> NDArray[np.object_]:
+    """Return the reasons of n good rows after vetoes, and after the cut or the budget."""
+    reason_n, pairs = reason_n.copy(), int((reason_n == Reason.OK).sum())
+    reason_n[vetoed_n & (reason_n == Reason.OK)] = str(Reason.VETO)
+    rest = np.flatnonzero(reason_n == Reason.OK)
+    if cfg.budget:
+        is_best = _within_budget(p_n[rest], uid_n[rest], rows_of(cfg.budget, pairs))
+        reason_n[rest[~is_best]] = str(Reason.OVER_BUDGET)
+    else:
+        reason_n[rest[p_n[rest] < cfg.keep_above]] = str(Reason.LOW_P_KEEP)
+    return reason_n
+
+
+def _within_budget(
+    p_N: NDArray[np.float64], uid_N: NDArray[np.bytes_], rows: int
+) -> NDArray[np.bool_]:
+    """Tell which of N rows are the best; all, and say so, where there are fewer."""
+    if len(p_N) < rows:
+        logger.warning(
+            "ensemble.budget: got %d pairs that no rule vetoes, expected at least the %d of the "
+            "budget; all are kept", len(p_N), rows,
+        )  # fmt: skip
+    uid_N2 = np.frombuffer(uid_N.tobytes(), ">u8").astype(np.uint64).reshape(-1, 2)
+    return best(lambda: [(p_N, uid_N2)], rows).keeps(p_N, uid_N2)
 
 
 def _hashes(scores: Scores) -> NDArray[np.uint64]:
@@ -99,10 +136,14 @@ def _hashes(scores: Scores) -> NDArray[np.uint64]:
     return np.concatenate(parts)
 
 
-def _vetoed(votes: Votes) -> NDArray[np.bool_]:
-    """Tell for every good row whether a rule with a veto votes drop."""
-    veto_M = np.array([rule.veto for rule in votes.rules], bool)
-    return np.concatenate([(vote_NM[:, veto_M] == DROP).any(axis=1) for vote_NM in votes.by_shard])
+def _vetoed(pool: pa.Table, votes: Votes) -> NDArray[np.bool_]:
+    """Tell for every row whether a rule with a veto votes drop."""
+    vetoed_N = np.zeros(len(pool), bool)
+    for rule in votes.rules:
+        if rule.veto:
+            drops = pc.equal(pool.column(f"{VOTE}{rule.name}"), DROP)
+            vetoed_N |= pc.fill_null(drops, False).to_numpy()
+    return vetoed_N
 
 
 def _equals_previous(sorted_N: NDArray[np.bytes_]) -> NDArray[np.bool_]:

@@ -22,7 +22,7 @@ from pipeline.fingerprint import file_digest, fingerprint, named_models
 from pipeline.folder import Folder
 from pipeline.ledger import Ledger, Record, Writer
 from pipeline.publish import Stage, publish
-from pipeline.scores import Scores, locate
+from pipeline.scores import Located, Scores, locate
 from pipeline.shards import Shard
 from pipeline.tables import embedding, is_embedding
 
@@ -45,30 +45,48 @@ def derive(
         ValueError: It reads a column that nobody wrote.
     """
     reads = tuple(dict.fromkeys(("caption", *what.reads)))
-    paths = {name: weights(name) for name in what.weights}
-    files = [file_digest(place) for place in named_models(what)]
-    counts_pool = type(what).count is not Derive.count
-    writer = fingerprint(
-        what.kind, settings=what, version=what.version,
-        of=scores.digest([c for c in what.reads if c in scores.columns] or scores.columns),
-        pool=hashlib.sha256("".join(scores.ids).encode()).hexdigest() if counts_pool else "",
-        weights=[*files, *(file_digest(path) for path in paths.values())],
-    )  # fmt: skip
-    writes = {writer: [column.name for column in what.columns]}
-    lacking = [which for _, which in locate(shards, writes, Ledger(store)).lacking()]
+    name, located = locate_derived(
+        scores, what, shards=shards, weights=weights, ledger=Ledger(store)
+    )
+    lacking = [which for _, which in located.lacking()]
     if lacking:
-        ledger, name = Ledger(store), f"{what.kind}-{writer}"
-        ledger.declare(name, writes)
+        ledger, paths = Ledger(store), {name: weights(name) for name in what.weights}
+        ledger.declare(name, located.writes)
         stage = Stage(store=store, name=name, columns=what.columns, newest=ledger.newest)
         work = _Work(what, reads, scores, stage)
-        counts = _count(work, execute) if counts_pool else None
+        counts = _count(work, execute) if _counts_pool(what) else None
         todo = _chunks(np.flatnonzero(lacking[0]).tolist())
         with Writer(store, f"{what.kind}-{uuid.uuid4().hex}") as journal:
             for records in execute.map(_derive_some, (work, counts), todo, weights=paths):
                 for record in records:
                     journal.add(record)
-    (source,) = locate(shards, writes, Ledger(store)).scores(store).sources
+        located = locate(shards, located.writes, Ledger(store))
+    (source,) = located.scores(store).sources
     return scores.plus(source)
+
+
+def locate_derived(
+    scores: Scores,
+    what: Derive,
+    *,
+    shards: Sequence[Shard],
+    weights: Callable[[str], Path],
+    ledger: Ledger,
+) -> tuple[str, Located]:
+    """Return the stage of derived columns, and which shards have them."""
+    files = [*named_models(what), *(weights(name) for name in what.weights)]
+    writer = fingerprint(
+        what.kind, settings=what, version=what.version,
+        of=scores.digest([c for c in what.reads if c in scores.columns] or scores.columns),
+        pool=hashlib.sha256("".join(scores.ids).encode()).hexdigest() if _counts_pool(what) else "",
+        weights=[file_digest(place) for place in files],
+    )  # fmt: skip
+    writes = {writer: [column.name for column in what.columns]}
+    return f"{what.kind}-{writer}", locate(shards, writes, ledger)
+
+
+def _counts_pool(what: Derive) -> bool:
+    return type(what).count is not Derive.count
 
 
 @dataclass(frozen=True, slots=True)

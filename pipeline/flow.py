@@ -1,10 +1,9 @@
 """`curate`: the whole of it, one screen."""
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filters.derive import Derive
@@ -14,6 +13,7 @@ from filters.rules import Band, Primitive, ReadyMade
 from pipeline.config import Curation
 from pipeline.decide import HASH, Decisions, decide
 from pipeline.derive import derive
+from pipeline.ensemble import fit_votes, labels_for
 from pipeline.executors import Executor, Progress
 from pipeline.folder import Folder
 from pipeline.relate import READS, Relation, columns_of, relate
@@ -22,7 +22,7 @@ from pipeline.score import score_shards
 from pipeline.scores import Scores
 from pipeline.shards import Shard, find_shards
 from pipeline.subset import write_subset
-from pipeline.votes import Votes, cast_votes, fit_votes
+from pipeline.votes import Votes, cast_votes, rules_json, vote_columns
 
 NUMBERS = ("int32", "uint64", "float32")  # dtypes that a band has cut points in
 
@@ -81,30 +81,34 @@ def curate(
                 scores, what, shards=shards, store=store, weights=weights, execute=execute
             )
     with clock.stage("vote"):
-        votes = cast_votes(scores, cfg.rules)
+        votes = cast_votes(
+            scores, cfg.rules, shards=shards, store=store, execute=execute,
+            labels=labels_for(cfg.ensemble),
+        )  # fmt: skip
     with clock.stage("ensemble"):
         model = fit_votes(votes, cfg.ensemble, seed=cfg.seed)
     with clock.stage("concepts"):
         decisions = decide(
-            scores, votes, model, ensemble=cfg.ensemble, concepts=cfg.concepts, seed=cfg.seed
+            votes, model, ensemble=cfg.ensemble, concepts=cfg.concepts, seed=cfg.seed
         )
     with clock.stage("subset"):
         digest = write_subset(run / "subset", decisions)
-        (run / "subset").write("scores.parquet", scores.dump())
+        (run / "subset").write("scores.parquet", votes.scores.dump())
         (run / "subset").write("label_model.json", model.to_json().encode())
-        rules = [asdict(rule) for rule in votes.rules]
-        (run / "subset").write("rules.json", json.dumps(rules, indent=2).encode())
-    return Curated(tuple(shards), scores, votes, model, decisions, digest)
+        (run / "subset").write("rules.json", rules_json(votes.rules))
+    return Curated(tuple(shards), votes.scores, votes, model, decisions, digest)
 
 
 def check(cfg: Curation, relations: Sequence[Relation], weights: Callable[[str], Path]) -> None:
     """Refuse what could not be done to the end, before anything is scored.
 
     Raises:
-        ValueError: A column that is read is written by nothing, or a head's file is damaged.
+        ValueError: A column that is read is written by nothing, there are too many rules, or a
+            head's file or that of the labels is damaged.
     """
     check_columns(cfg, relations)
     check_files(cfg.derive, weights)
+    labels_for(cfg.ensemble)
 
 
 def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
@@ -134,6 +138,7 @@ def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
         ],
         written,
     )
+    _write("votes", vote_columns(cfg.rules), written)
 
 
 def check_files(derives: Sequence[Derive], weights: Callable[[str], Path]) -> None:

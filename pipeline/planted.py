@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from filters.auc import auc
 from filters.rules import DROP
+from pipeline.decide import VOTE
 from pipeline.schema import Reason
 from pipeline.tables import read
 
 CLEAN, SWAPPED = "clean", "swapped"
-VOTE = "vote:"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pipeline.fingerprint import fingerprint
 from pipeline.folder import Folder
 from pipeline.ledger import Ledger, Writer
 from pipeline.publish import Stage, publish
-from pipeline.scores import Scores, locate
+from pipeline.scores import Located, Scores, locate
 from pipeline.shards import Shard
 
 READS = ("image_embedding", "text_embedding")
@@ -55,27 +55,42 @@ def relate(
 
     Pairs are handed over sorted by uid, so that nothing depends on how they are sharded.
     """
-    name, columns = relation.column.name, tuple(columns_of(relation, scores.columns))
+    columns = tuple(columns_of(relation, scores.columns))
     if not columns:
         return scores
-    views = [view for view in relation.views if view in scores.columns]
-    writer = fingerprint(
-        name, settings=relation, version=relation.version, seed=seed,
-        of=scores.digest([*READS, *views]),
-    )  # fmt: skip
-    writes, stage = {writer: [column.name for column in columns]}, f"{name}-{writer}"
-    if any(True for _ in locate(shards, writes, Ledger(store)).lacking()):
+    stage, located = locate_relation(
+        scores, relation, shards=shards, ledger=Ledger(store), seed=seed
+    )
+    if not located.is_whole:
         start = time.perf_counter()
-        parts = _fit(scores, relation, views, seed)
+        parts = _fit(scores, relation, _views(scores, relation), seed)
         seconds = (time.perf_counter() - start) / len(parts)
         ledger = Ledger(store)
-        ledger.declare(stage, writes)
+        ledger.declare(stage, located.writes)
         to = Stage(store=store, name=stage, columns=columns, newest=ledger.newest)
-        with Writer(store, f"{name}-{uuid.uuid4().hex}") as journal:
+        with Writer(store, f"{relation.column.name}-{uuid.uuid4().hex}") as journal:
             for shard, values in enumerate(parts):
                 journal.add(publish(to, scores, shard, values, seconds=seconds))
-    (source,) = locate(shards, writes, Ledger(store)).scores(store).sources
+        located = locate(shards, located.writes, Ledger(store))
+    (source,) = located.scores(store).sources
     return scores.plus(source)
+
+
+def locate_relation(
+    scores: Scores, relation: Relation, *, shards: Sequence[Shard], ledger: Ledger, seed: int
+) -> tuple[str, Located]:
+    """Return the stage of a relation's columns, and which shards have theirs."""
+    name = relation.column.name
+    writer = fingerprint(
+        name, settings=relation, version=relation.version, seed=seed,
+        of=scores.digest([*READS, *_views(scores, relation)]),
+    )  # fmt: skip
+    writes = {writer: [column.name for column in columns_of(relation, scores.columns)]}
+    return f"{name}-{writer}", locate(shards, writes, ledger)
+
+
+def _views(scores: Scores, relation: Relation) -> list[str]:
+    return [view for view in relation.views if view in scores.columns]
 
 
 def _fit(

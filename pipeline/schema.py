@@ -40,6 +40,7 @@ class Reason(StrEnum):
     REPEATED_UID = "repeated_uid"  # an earlier row of the pool has the same uid
     VETO = "veto"  # a rule with a veto voted drop
     LOW_P_KEEP = "low_p_keep"  # the ensemble's p(keep) is below the cut
+    OVER_BUDGET = "over_budget"  # others fill the budget: a higher p(keep), or a lower uid
     DUPLICATE = "duplicate"  # copy of another pair, or nearly
     QUOTA = "quota"  # its concept cluster has filled its share
 

@@ -167,9 +167,14 @@ class Located:
             if pattern.any():
                 yield tuple(np.flatnonzero(pattern).tolist()), (lacks_SW == pattern).all(axis=1)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no shard lacks anything."""
+        return bool((self.stage_SW >= 0).all())
+
     def scores(self, store: Folder) -> Scores:
         """Return the columns' places; every shard has to have every column."""
-        assert (self.stage_SW >= 0).all(), "every shard was scored"
+        assert self.is_whole, "every shard was scored"
         columns, sources = list(self.writes.values()), []
         for k, stage in enumerate(self.stages):
             held_SW = self.stage_SW == k

@@ -32,7 +32,7 @@ def write_subset(folder: Folder, decisions: Decisions) -> str:
         worst = max(decisions.reasons.items(), key=lambda item: item[1], default=("empty pool", 0))
         raise ValueError(
             f"subset: got 0 of {len(table)} pairs, expected at least one; most are out for "
-            f"{worst[0]!r} ({worst[1]}), so loosen the rules or ensemble.keep_above"
+            f"{worst[0]!r} ({worst[1]}), so loosen the rules, ensemble.keep_above or its budget"
         )
     data = subset_bytes(uids_from_bytes(b"".join(kept.column("uid").to_pylist())))
     folder.write("subset.npy", data)

@@ -50,6 +50,7 @@ def summarise(
         "subset_sha256": curated.subset_sha256,
         "missing": [asdict(m) for m in missing_values(curated.scores, (*cfg.extract, *cfg.derive))],
         **more,
+        **_labelled(curated),
         **(_planted(curated, cfg.data.truth) if cfg.data.truth else {}),
     }
     run.write("summary.json", (json.dumps(summary, indent=2) + "\n").encode())
@@ -68,6 +69,14 @@ def headline(summary: Mapping[str, Any]) -> str:
         told = (f"{k.removesuffix('/main_metric')} {v:.3f}" for k, v in shown.items())
         lines.append(" ".join((f"{name:8}", *told)))
     return "\n".join(lines)
+
+
+def _labelled(curated: Curated) -> dict[str, Any]:
+    votes = curated.votes
+    if votes.labelled is None:
+        return {}
+    drop, keep = votes.labelled.of_class.tolist()
+    return {"labels": {"keep": keep, "drop": drop, "without_votes": votes.without_votes}}
 
 
 def _planted(curated: Curated, truth: str) -> dict[str, Any]:

@@ -101,8 +101,8 @@ def read(url: str, columns: Sequence[str] | None = None) -> pa.Table:
                 return file.read(columns=list(columns) if columns is not None else None)
     except (OSError, pa.ArrowInvalid) as error:
         raise ValueError(
-            f"table: got {url}, expected a Parquet file that can be read; `thresher verify` lists "
-            f"damaged files, delete them and run again ({error})"
+            f"table: got {url}, expected a Parquet file that can be read; `thresher verify RUN "
+            f"--repair` has damaged ones made again by the next run ({error})"
         ) from error
     raise ValueError(
         f"table {url}: got no column {missing[0]!r}, expected one of "

@@ -14,6 +14,12 @@ from filters.extract import Column
 from filters.extract.base import Values
 
 
+def times(shared: int, weights: Mapping[str, Path], item: int) -> int:
+    """Return a product; what an executor maps."""
+    del weights
+    return shared * item
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rarity(Derive):
     """How many captions of the pool have as many words.

@@ -31,9 +31,9 @@ def head_train(
     Example: thresher head train runs/demo --labels labels.parquet --out quality.safetensors
     """
     from filters.extract.stages import STAGE_DIMS, Stages
+    from pipeline.labels import labelled_embeddings, read_labels
     from training.head_problem import Shape
     from training.heads import fit_head
-    from training.labels import labelled_embeddings, read_labels
 
     staged = Stages.columns[0].name
     column = column or (staged if stages else "image_embedding")
@@ -78,9 +78,9 @@ def head_combine(
     import numpy as np
 
     from filters.derive.combine import fit_mixture
+    from pipeline.labels import labelled_scores, read_labels
     from training.head_metrics import judge
     from training.heads import task_of
-    from training.labels import labelled_scores, read_labels
 
     _require_suffix(out, ".json")
     names = [name.strip() for name in scores.split(",") if name.strip()]

@@ -7,7 +7,7 @@ ready-made rules, with the thresholds of a paper, become one of the two first.
 
 from filters.rules import caption, ecodatum, objects, quality, safety, text
 from filters.rules.band import Band
-from filters.rules.base import ABSTAIN, DROP, KEEP, Read
+from filters.rules.base import ABSTAIN, DROP, KEEP, Cuts
 from filters.rules.condition import Condition
 from filters.rules.ready import Primitive, ReadyMade
 
@@ -28,5 +28,5 @@ AnyRule = (
 )  # fmt: skip
 
 __all__ = [
-    "ABSTAIN", "DROP", "KEEP", "AnyRule", "Band", "Condition", "Primitive", "Read", "ReadyMade",
+    "ABSTAIN", "DROP", "KEEP", "AnyRule", "Band", "Condition", "Cuts", "Primitive", "ReadyMade",
 ]  # fmt: skip

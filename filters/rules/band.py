@@ -9,8 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from filters.quantiles import quantile
-from filters.rules.base import ABSTAIN, DROP, KEEP, Read
+from filters.rules.base import ABSTAIN, DROP, KEEP, Cuts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,17 +67,20 @@ class Band:
         """Columns it reads."""
         return (self.column,)
 
-    def resolve(self, read: Read) -> "Band":
+    @property
+    def quantiles(self) -> tuple[tuple[str, float], ...]:
+        """Columns and shares of rows whose values `resolve` needs."""
+        shares = (self.keep, self.drop) if self.by == "quantile" else ()
+        return tuple((self.column, share) for share in shares if share is not None)
+
+    def resolve(self, cuts: Cuts) -> "Band":
         """Replace quantiles by the values they stand for in the whole pool."""
         if self.by == "value":
             return self
-        at = {
-            share: quantile(lambda: read(self.column), share)
-            for share in (self.keep, self.drop)
-            if share is not None
-        }
-        cut = {None: None, **at}
-        return replace(self, keep=cut[self.keep], drop=cut[self.drop], by="value")
+        keep, drop = (
+            None if share is None else cuts[self.column, share] for share in (self.keep, self.drop)
+        )
+        return replace(self, keep=keep, drop=drop, by="value")
 
     def vote(self, columns: Mapping[str, pl.Series]) -> NDArray[np.int8]:
         """Vote on N rows; null and NaN abstain."""

@@ -1,9 +1,6 @@
-"""What every rule shares: the three votes, and how a pool's values are read."""
+"""What every rule shares: the three votes, and what it is told of the whole pool."""
 
-from collections.abc import Callable, Iterable
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping
 
 KEEP, DROP, ABSTAIN = 1, 0, -1
-Read = Callable[[str], Iterable[NDArray[np.float32]]]  # a column's name -> an array per shard
+Cuts = Mapping[tuple[str, float], float]  # (column, share of its rows) -> that quantile

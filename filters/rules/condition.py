@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from filters.rules.base import ABSTAIN, DROP, KEEP, Read
+from filters.rules.base import ABSTAIN, DROP, KEEP, Cuts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,9 +46,14 @@ class Condition:
                     f"{sorted(used | set(self.columns))}; list every column it uses"
                 )
 
-    def resolve(self, read: Read) -> "Condition":
+    @property
+    def quantiles(self) -> tuple[tuple[str, float], ...]:
+        """None."""
+        return ()
+
+    def resolve(self, cuts: Cuts) -> "Condition":
         """Return itself; a condition has no quantiles."""
-        del read
+        del cuts
         return self
 
     def vote(self, columns: Mapping[str, pl.Series]) -> NDArray[np.int8]:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 
 from filters.rules.band import Band
-from filters.rules.base import Read
+from filters.rules.base import Cuts
 from filters.rules.condition import Condition
 
 Primitive = Band | Condition
@@ -53,9 +53,14 @@ class ReadyMade(ABC):
         """Columns it reads."""
         return self.primitive().columns
 
-    def resolve(self, read: Read) -> Primitive:
+    @property
+    def quantiles(self) -> tuple[tuple[str, float], ...]:
+        """Columns and shares of rows whose values `resolve` needs."""
+        return self.primitive().quantiles
+
+    def resolve(self, cuts: Cuts) -> Primitive:
         """Return the primitive, its quantiles replaced by values of the whole pool."""
-        return self.primitive().resolve(read)
+        return self.primitive().resolve(cuts)
 
 
 def drop_from(rule: ReadyMade, column: str, least: float) -> Band:

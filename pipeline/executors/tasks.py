@@ -1,6 +1,7 @@
 """Plain functions as Ray tasks, a bounded number at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def map_in_tasks(
     try:
         while True:
             room = max(2, int(AHEAD * cores)) - len(running)
-            running += [task.remote(kept, item) for item, _ in zip(left, range(room), strict=False)]
+            running += [task.remote(kept, item) for item in islice(left, room)]
             if not running:
                 return
             (done, *_), running = ray.wait(running, num_returns=1)

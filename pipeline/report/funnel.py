@@ -32,6 +32,7 @@ MEANING = {
     Reason.DUPLICATE: "near-copy of another pair",
     Reason.VETO: "a rule with a veto voted drop",
     Reason.LOW_P_KEEP: "the ensemble's p(keep) is below the cut",
+    Reason.OVER_BUDGET: "pairs of a higher p(keep), or a lower uid, fill the budget",
     Reason.QUOTA: "its concept has filled its share",
 }
 

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from filters.quantiles import quantile
 from filters.rules import AnyRule, Band, Condition, ReadyMade
 from filters.rules.caption import (
     CaptionBoilerplate,
@@ -38,10 +39,11 @@ def votes(rule, **columns):
         kind = kinds[type(next(v for v in values if v is not None))]
         series[name] = pl.Series(name, values, kind)
 
-    def read(column):
-        yield series[column].cast(pl.Float32).fill_null(np.nan).to_numpy()
+    def cut(column, share):
+        values = series[column].cast(pl.Float32).fill_null(np.nan).to_numpy()
+        return quantile(lambda: [values], share)
 
-    return rule.resolve(read).vote(series).tolist()
+    return rule.resolve({at: cut(*at) for at in rule.quantiles}).vote(series).tolist()
 
 
 @pytest.mark.parametrize("kind", READY, ids=lambda kind: kind.__name__)
@@ -51,7 +53,7 @@ def test_a_ready_made_rule_is_named_documented_and_becomes_a_primitive(kind):
     assert "\nSource: " in inspect.getdoc(kind)
     assert "Source" not in inspect.getdoc(kind).splitlines()[0]
     renamed = replace(rule, name="mine", veto=True)
-    primitive = renamed.resolve(lambda _: iter([np.arange(10, dtype=np.float32)]))
+    primitive = renamed.resolve({at: at[1] for at in renamed.quantiles})
     assert isinstance(primitive, (Band, Condition))
     assert (primitive.name, primitive.veto) == ("mine", True)
     assert primitive.columns == rule.columns

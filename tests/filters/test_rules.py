@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from filters.quantiles import quantile
 from filters.rules import Band, Condition
 
 COLUMNS = {
@@ -32,13 +33,14 @@ def test_a_one_sided_band_never_votes_the_other_way():
 def test_quantiles_become_values_of_the_whole_pool():
     shards = [np.array([5, 1], np.float32), np.array([3, 2, 4], np.float32)]
     rule = Band(name="r", column="x", keep=0.8, drop=0.2, by="quantile")
-    resolved = rule.resolve(lambda _: iter(shards))
+    assert rule.quantiles == (("x", 0.8), ("x", 0.2))
+    resolved = rule.resolve({at: quantile(lambda: shards, at[1]) for at in rule.quantiles})
     assert (resolved.drop, resolved.keep, resolved.by) == (1.0, 4.0, "value")
 
 
 def test_a_pool_of_one_value_resolves_to_equal_cuts_and_keeps():
     rule = Band(name="r", column="x", keep=0.8, drop=0.2, by="quantile")
-    resolved = rule.resolve(lambda _: iter([np.ones(3, np.float32)]))
+    resolved = rule.resolve(dict.fromkeys(rule.quantiles, 1.0))
     assert resolved.vote({"x": pl.Series([1.0])}).tolist() == [1]
 
 

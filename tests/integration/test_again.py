@@ -10,7 +10,7 @@ import pytest
 from filters.extract import CaptionStatistics
 from pipeline.executors import run_local
 from pipeline.folder import Folder
-from pipeline.health import strike, to_retry
+from pipeline.health import strike, to_retry, verify
 from pipeline.ledger import Ledger
 from pipeline.shards import write_shard
 from tests.integration.engine import score
@@ -55,6 +55,7 @@ def test_the_command_line_retries(load, tmp_path):
     command = [sys.executable, "-m", "thresher", "retry", str(out), "--ray", "off", "--errors"]
     done = subprocess.run([*command, "decode_error"], capture_output=True, text=True, check=True)
     assert "tables are made again" in done.stdout
+    assert list(verify(Folder(str(out)))) == []
     wrong = subprocess.run([*command, "oops"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
     assert "got 'oops', expected some of" in wrong.stderr

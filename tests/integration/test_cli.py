@@ -40,7 +40,8 @@ def test_every_command_has_help_with_an_example(command):
         ("concepts.clusters=0", ["concepts.clusters", "got 0", "greater than or equal to 1"]),
         ("concepts.clutsers=4", ["concepts.clutsers", "unexpected keyword"]),
         ('cells.batch="many"', ["cells.batch", "'many'", "valid integer"]),
-        ("ensemble.keep_above=1.0", ["got 0 of 36 pairs", "loosen the rules"]),
+        ("ensemble.budget=0.01", ["got 0 of 36 pairs", "'over_budget' (36)", "loosen the rules"]),
+        ("ensemble.budget=7.5", ["ensemble", "got 7.5", "a whole number of pairs"]),
         ("rules.3.name=x", ["position below 3"]),
         ("nonsense", ["KEY.KEY=VALUE"]),
         ('data.shards=["/nowhere/*.tar"]', ["/nowhere/*.tar", "matches no file"]),
@@ -94,11 +95,17 @@ def test_plan_runs_nothing_then_curate_status_and_verify(config, tmp_path):
     assert planned.returncode == 0, planned.stderr
     assert "3 shards" in planned.stdout
     assert "image, caption, language, embed: cost unknown" in planned.stdout
+    assert "vote   3 shards, 3 rules: reads columns only" in planned.stdout
     assert not out.exists()
     curated = thresher("curate", config(), "--out", out, "--ray", "off")
     assert curated.returncode == 0, curated.stderr
     assert "of 36 pairs" in curated.stdout
-    assert "done; deciding reads columns only" in thresher("plan", config(), "--out", out).stdout
+    planned = thresher("plan", config(), "--out", out).stdout
+    assert "done; deciding reads columns only" in planned
+    assert "vote" not in planned
+    changed = thresher("plan", config(), "--out", out, "--set", "rules.words.keep=5.0").stdout
+    assert "relate" not in changed
+    assert "vote   3 shards, 3 rules: reads columns only" in changed
     assert "ok 36" in thresher("status", out).stdout
     assert thresher("verify", out).returncode == 0
     again = thresher("report", out)

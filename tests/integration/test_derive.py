@@ -15,7 +15,7 @@ from pipeline.executors.cluster import connected
 from pipeline.folder import Folder
 from pipeline.health import verify
 from pipeline.shards import find_shards, write_shard
-from tests.derived import Rarity
+from tests.derived import Rarity, times
 from tests.integration.engine import captioned, score, tables
 from tests.toy import pair
 
@@ -69,6 +69,10 @@ def test_what_is_done_is_not_done_again(pool, tmp_path):
 def test_ray_gives_the_bytes_of_the_loop_though_a_worker_dies(pool, tmp_path):
     trap = tmp_path / "trap"
     with connected("local"):
+        products = run_on_ray("local").map(
+            times, 3, range(100), weights={}
+        )  # more than fit at once
+        assert sorted(products) == list(range(0, 300, 3))
         trap.touch()
         ours = derived(pool, tmp_path / "ray", Rarity(kills=str(trap)), run_on_ray("local"))
     assert not trap.exists()

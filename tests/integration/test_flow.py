@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -107,7 +108,9 @@ def test_an_added_extractor_runs_alone(reference, load, tmp_path):
     run(replace(cfg, extract=more), out=tmp_path / "again", execute=run_local)
     after = score_files(tmp_path / "again")
     assert {name: data for name, data in after.items() if name in before} == before
-    added = [pq.read_table(io.BytesIO(after[name])) for name in after if name not in before]
+    added = {name: pq.read_table(io.BytesIO(after[name])) for name in after if name not in before}
+    assert sum("/votes-" in name for name in added) == 3  # which rows are good may have changed
+    added = [table for name, table in added.items() if "/score-" in name]
     assert len(added) == 3
     written = [column.name for column in TextInImage().columns]
     assert all(t.column_names[6:] == written for t in added)
@@ -202,6 +205,22 @@ def test_a_damaged_table_is_found_and_repaired(reference, load, tmp_path):
     assert score_files(tmp_path / "damaged") == score_files(out)
 
 
+def test_labels_and_a_budget_by_the_config(reference, load, tmp_path):
+    out, _ = reference
+    shutil.copytree(out, tmp_path / "run")
+    uids = [f"{number:032x}" for number in range(0, 36, 3)]
+    table = pa.table({"uid": uids, "label": pa.array([1] * len(uids), pa.int32())})
+    pq.write_table(table, tmp_path / "labels.parquet")
+    overrides = [f'ensemble.labels="{tmp_path / "labels.parquet"}"', "ensemble.budget=7"]
+    cfg = load(*overrides, "concepts.keep=1.0")
+    summary = run(cfg, out=tmp_path / "run", execute=run_local, until="curate")
+    assert summary["labels"] == {"keep": 12, "drop": 0, "without_votes": 0}
+    assert summary["reasons"] == {"ok": 7, "over_budget": 29}
+    pq.write_table(table.set_column(0, "uid", [["f" * 32] * 12]), tmp_path / "labels.parquet")
+    with pytest.raises(ValueError, match=r"labels: got f{32} twice"):
+        run(cfg, out=tmp_path / "run", execute=run_local, until="curate")
+
+
 def test_a_gap_is_found(reference, tmp_path):
     out, _ = reference
     shutil.copytree(out, tmp_path / "gap")
@@ -235,7 +254,7 @@ def test_verify_misses_a_table_that_is_gone(reference, tmp_path):
     out, _ = reference
     shutil.copytree(out, tmp_path / "gone")
     shutil.rmtree(tmp_path / "gone" / "scores")
-    assert len(list(verify(Folder(str(tmp_path / "gone"))))) == 9
+    assert len(list(verify(Folder(str(tmp_path / "gone"))))) == 12
 
 
 def parent_of(pid):

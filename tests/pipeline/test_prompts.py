@@ -8,8 +8,11 @@ from filters.prompts.calibration import CONTENT_FREE
 from filters.prompts.endpoint import Endpoint
 from filters.prompts.reply import Reply, Usage
 from filters.rules import Band, Condition
+from pipeline.executors import run_local
+from pipeline.folder import Folder
 from pipeline.prompt_backends import engine_reply, engine_request, in_vllm, over_http
 from pipeline.prompt_batch import ask_pool
+from pipeline.shards import find_shards
 from pipeline.votes import cast_votes
 from tests.endpoint import KEY, Raw, Says, language_model, text_of
 from tests.integration.engine import rows, score
@@ -53,8 +56,9 @@ def test_votes_reach_the_rules(pool, tmp_path, model, red):
             Condition(name="said", columns=("red",), keep="red = 1", drop="red = 0"),
             Band(name="sure", column="red_score", keep=0.75, drop=0.25),
         ],
-    )
-    votes_NM = np.concatenate(votes.by_shard)
+        shards=find_shards([str(pool)]), store=Folder(str(tmp_path / "out")), execute=run_local,
+    )  # fmt: skip
+    votes_NM = np.concatenate([votes.of(shard) for shard in range(len(scores))])
     assert (votes_NM == 1).sum(axis=0).tolist() == [6, 6]
     assert (votes_NM == 0).sum(axis=0).tolist() == [30, 0]
 

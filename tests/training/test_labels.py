@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 from filters.derive import Combine, Head
 from filters.extract import Column
 from pipeline.folder import Folder
+from pipeline.labels import labelled_embeddings, labelled_scores, read_labels
 from pipeline.ledger import table_name
 from pipeline.schema import BASE_SCHEMA
 from pipeline.scores import Scores, Source
 from pipeline.tables import encode, score_schema, to_array
 from training.commands import head_app
-from training.labels import labelled_embeddings, labelled_scores, read_labels
 
 DIM, SHARDS, ROWS = 6, 3, 40
 COLUMNS = (

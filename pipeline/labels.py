@@ -1,8 +1,11 @@
-"""Labels of a few pairs, and what a run has stored about those pairs. Letters: N labelled pairs."""
+"""Labels of a few pairs, and what a run has stored about those pairs.
+
+Letters: N labelled pairs, or the rows of a shard; n those of them that are good and have a label.
+"""
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +36,26 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class Hits:
+    """The labelled pairs of one shard; positions are those in the labels.
+
+    Attributes:
+        seen_h: int64; of pairs that the shard has, good or not.
+        position_n: int64; of its good rows that have a label.
+        row_n: int64; where these are among the shard's good rows.
+    """
+
+    seen_h: NDArray[np.int64]
+    position_n: NDArray[np.int64]
+    row_n: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledValues:
     """The labelled pairs that a run has values for, in the order of the labels.
 
     Attributes:
-        values: float16 [n, D] of an embedding, or float32 [n, M] of M scores.
+        values: float16 [n, D] of an embedding, float32 [n, M] of M scores.
         target_N: float64 [n].
         lacking: Labelled pairs of the pool without them, such as broken pictures.
     """
@@ -47,8 +65,13 @@ class Labelled:
     lacking: int
 
 
-def read_labels(place: str, *, target: str) -> Labels:
+def read_labels(place: str, *, target: str, one_kind: bool = False) -> Labels:
     """Read a Parquet file with `uid` (16 bytes, or hex digits) and a column of numbers.
+
+    Args:
+        place: Path or URL.
+        target: Name of the column.
+        one_kind: Labels that are all the same will do, too.
 
     Raises:
         ValueError: It cannot be read, has no label, a uid that is none, or one uid twice.
@@ -72,7 +95,7 @@ def read_labels(place: str, *, target: str) -> Labels:
         raise ValueError(
             f"labels: got {twice.hex()} twice in {place}, expected each uid once; decide for one"
         )
-    if len(np.unique(target_N)) < 2:  # noqa: PLR2004
+    if len(np.unique(target_N)) < (1 if one_kind else 2):
         found = f"only {target_N[0]:g}" if len(target_N) else "no row"
         raise ValueError(
             f"labels: got {found} in column {target!r} of {place}, expected both 0 and 1, or "
@@ -95,7 +118,7 @@ def _uid(value: object) -> bytes:
     )
 
 
-def labelled_embeddings(scores: Scores, labels: Labels, *, column: str) -> Labelled:
+def labelled_embeddings(scores: Scores, labels: Labels, *, column: str) -> LabelledValues:
     """Return a stored embedding of the labelled pairs.
 
     Raises:
@@ -105,7 +128,7 @@ def labelled_embeddings(scores: Scores, labels: Labels, *, column: str) -> Label
     return _collect(scores, labels, (column,), null=lambda values: ~values.any(axis=1))
 
 
-def labelled_scores(scores: Scores, labels: Labels, *, columns: Sequence[str]) -> Labelled:
+def labelled_scores(scores: Scores, labels: Labels, *, columns: Sequence[str]) -> LabelledValues:
     """Return stored numbers of the labelled pairs, NaN for null.
 
     Raises:
@@ -126,45 +149,57 @@ def labelled_scores(scores: Scores, labels: Labels, *, columns: Sequence[str]) -
     return _collect(scores, labels, columns, null=lambda values: np.isnan(values).any(axis=1))
 
 
+def find_labelled(scores: Scores, shard: int, labels: Labels) -> Hits:
+    """Look the pairs of a shard up among the labels."""
+    base = scores.read(shard, ["uid", "status"])
+    uid_N = np.array(base.column("uid").to_pylist(), f"S{UID_BYTES}")
+    position_N = np.minimum(np.searchsorted(labels.uid_N, uid_N), len(labels.uid_N) - 1)
+    is_hit_N = labels.uid_N[position_N] == uid_N
+    is_good_N = pc.equal(base.column("status"), str(Reason.OK)).to_numpy()
+    row_n = np.flatnonzero(is_hit_N[is_good_N])
+    return Hits(position_N[is_hit_N], position_N[is_good_N][row_n], row_n)
+
+
+def require_in_pool(labels: Labels, seen: Sequence[NDArray[np.int64]]) -> None:
+    """Refuse labels of pairs that are not there.
+
+    Args:
+        labels: All of them.
+        seen: Positions of those that shards have.
+
+    Raises:
+        ValueError: Some have been seen nowhere.
+    """
+    missing_N = np.ones(len(labels.uid_N), bool)
+    missing_N[np.concatenate(seen)] = False
+    if missing_N.any():
+        raise ValueError(
+            f"labels: got {int(missing_N.sum())} uids that this run does not have, such as "
+            f"{labels.uid_N[missing_N][0].ljust(UID_BYTES, bytes(1)).hex()}, expected pairs of its "
+            "pool; leave them out, or name the run that they are of"
+        )
+
+
 def _collect(
     scores: Scores,
     labels: Labels,
     columns: Sequence[str],
     *,
     null: Callable[[NDArray[np.floating]], Any],
-) -> Labelled:
-    found_N = np.zeros(len(labels.uid_N), bool)
-    at, parts = [], []
-    for position_n, table in _hits(scores, labels, columns, found_N):
-        at.append(position_n)
-        parts.append(_values(table, columns))
-    if not found_N.all():
-        raise ValueError(
-            f"labels: got {int((~found_N).sum())} uids that this run does not have, such as "
-            f"{labels.uid_N[~found_N][0].ljust(UID_BYTES, bytes(1)).hex()}, expected pairs of its "
-            "pool; leave them out, or name the run that they are of"
-        )
+) -> LabelledValues:
+    seen, at, parts = [], [], []
+    for shard in range(len(scores)):
+        hits = find_labelled(scores, shard, labels)
+        seen.append(hits.seen_h)
+        if len(hits.row_n) or shard == 0:
+            at.append(hits.position_n)
+            parts.append(_values(scores.good(shard, columns).take(hits.row_n), columns))
+    require_in_pool(labels, seen)
     position_n, first = np.unique(np.concatenate(at), return_index=True)  # a uid's first good row
     values = np.concatenate(parts)[first]
     whole = ~null(values)
     lacking = len(labels.uid_N) - int(whole.sum())
-    return Labelled(values[whole], labels.target_N[position_n[whole]], lacking)
-
-
-def _hits(
-    scores: Scores, labels: Labels, columns: Sequence[str], found_N: NDArray[np.bool_]
-) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
-    """Yield labelled good rows of each shard with their position; mark what is in the pool."""
-    for shard in range(len(scores)):
-        base = scores.read(shard, ["uid", "status"])
-        uid_n = np.array(base.column("uid").to_pylist(), f"S{UID_BYTES}")
-        position_n = np.minimum(np.searchsorted(labels.uid_N, uid_n), len(labels.uid_N) - 1)
-        is_hit = labels.uid_N[position_n] == uid_n
-        found_N[position_n[is_hit]] = True
-        is_good = pc.equal(base.column("status"), str(Reason.OK)).to_numpy()
-        if (is_hit & is_good).any() or shard == 0:
-            rows = np.flatnonzero(is_hit[is_good])
-            yield position_n[is_good][rows], scores.good(shard, columns).take(rows)
+    return LabelledValues(values[whole], labels.target_N[position_n[whole]], lacking)
 
 
 def _values(table: pa.Table, columns: Sequence[str]) -> NDArray[np.floating]:
