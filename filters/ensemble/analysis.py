@@ -1,5 +1,6 @@
-"""What the votes say of the rules, and what a label model makes of it: Snorkel's LFAnalysis and more.
+"""What votes say of the rules that cast them, and what a label model makes of them.
 
+Snorkel's LFAnalysis and more.
 Everything is read off distinct patterns and how often they occur (Ratner et al., arXiv:1711.10160,
 section 2.2, has coverage, overlaps and conflicts). What nobody can know is NaN.
 Letters: P distinct patterns, M rules, K classes, B bins of p(keep).
@@ -77,18 +78,18 @@ class Analysis:
         return float("nan") if self.by_votes is None else float(self.by_votes[0] / self.rows)
 
     @property
-    def agreement_MM(self) -> Floats:
-        """P(equal | both vote); NaN for rules that never vote on one row."""
+    def agreement(self) -> Floats:
+        """P(equal | both vote), [M, M]; NaN for rules that never vote on one row."""
         return _ratio(self.equal_MM, self.both_MM)
 
     @property
-    def empirical_M(self) -> Floats:
-        """Share of the labelled votes that are right; NaN for a rule that casts none of them."""
+    def empirical(self) -> Floats:
+        """Share of the labelled votes that are right, [M]; NaN for a rule that casts none."""
         return _ratio(self.right_M, self.judged_M)
 
     @property
-    def interval_M2(self) -> Floats:
-        """Wilson's 95 % interval of `empirical_M`."""
+    def interval(self) -> Floats:
+        """Wilson's 95 % interval of `empirical`, [M, 2]."""
         return wilson(self.right_M, self.judged_M)
 
     @property
@@ -125,7 +126,7 @@ class Analysis:
         mean_M = np.nansum(self.log_odds_MK * self.votes_MK, axis=1) / cast_M
         unknown_M = np.isnan(self.log_odds_MK).all(axis=1)
         learned_M = np.where(unknown_M, self.accuracy_M < CHANCE, mean_M < 0)
-        labelled_M = self.interval_M2[:, 1] < self.chance_M  # False where either is NaN
+        labelled_M = self.interval[:, 1] < self.chance_M  # False where either is NaN
         return tuple(int(m) for m in np.flatnonzero(learned_M | labelled_M))
 
 

@@ -4,8 +4,8 @@ Both halves depend on the decisions, the count and the seed alone:
 
 - random: the first by a keyed hash of the uid, so every pair is as likely as every other. Shares
   among them (the prior, accuracies) hold for the pool, and a larger count adds to them.
-- uncertain: of the rest, in turn the pair whose p(keep) is nearest to the cut, and the one that most
-  rules contradict each other on; every vote pattern once before one comes twice, as equal votes
+- uncertain: of the rest, in turn the pair whose p(keep) is nearest to the cut, and the one on which
+  most rules contradict each other; every vote pattern once before one comes twice, as equal votes
   would teach the same again. Good for fitting, but shares among them hold for nothing.
 
 They are shown in turn, so whoever stops early has both. Letters: N rows that can be shown, M rules.
@@ -63,12 +63,10 @@ def choose(
         count: How many; fewer if there are not so many.
         seed: Of the hash.
     """
-    rows_N = np.flatnonzero(
-        pc.and_(
-            pc.and_(pc.is_valid(decisions.column("p_keep")), pc.greater_equal(decisions.column("offset"), 0)),
-            pc.not_equal(decisions.column("reason"), str(Reason.REPEATED_UID)),
-        ).to_numpy()
-    )  # fmt: skip
+    has_votes = pc.is_valid(decisions.column("p_keep"))
+    has_picture = pc.greater_equal(decisions.column("offset"), 0)
+    is_first = pc.not_equal(decisions.column("reason"), str(Reason.REPEATED_UID))
+    rows_N = np.flatnonzero(pc.and_(pc.and_(has_votes, has_picture), is_first).to_numpy())
     table = decisions.take(rows_N)
     uids = table.column("uid").to_pylist()
     key = seed.to_bytes(8, "big", signed=True)

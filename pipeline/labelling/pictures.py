@@ -1,4 +1,4 @@
-"""A pair's picture for the page, re-encoded from decoded pixels: no byte of the original gets out."""
+"""A pair's picture for the page, re-encoded from decoded pixels; the original stays inside."""
 
 import io
 

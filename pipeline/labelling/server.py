@@ -107,10 +107,10 @@ class _Handler(BaseHTTPRequestHandler):
         for path, (name, kind) in PARTS.items()
     }
 
-    def do_GET(self) -> None:  # noqa: N802 -- named by http.server
+    def do_GET(self) -> None:
         self._reply(self._get)
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         self._reply(self._post)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
