@@ -17,14 +17,14 @@ from importlib.resources import files
 from typing import Any, ClassVar
 
 from pipeline.labelling.pictures import NoPictureError
-from pipeline.labelling.session import LABELS, SKIP, Session
+from pipeline.labelling.session import LABELS, SKIP, Progress, Session
 
 LOCALHOST = "127.0.0.1"
 MOST_BODY_BYTES = 1024
 PATIENCE_S = 20.0  # for a request to arrive
 POLICY = (
-    "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -98,7 +98,7 @@ class _RefusedError(Exception):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Server
+    server: Server  # pyrefly: ignore[bad-override-mutable-attribute]
     timeout = PATIENCE_S
     server_version = "thresher"
     sys_version = ""
@@ -120,10 +120,11 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             status, (body, kind) = HTTPStatus.OK, act(self._path())
         except _RefusedError as refused:
-            status, body, kind = refused.status, f"{refused}\n".encode(), "text/plain"
-        except OSError as error:
-            status, kind = HTTPStatus.INSUFFICIENT_STORAGE, "text/plain; charset=utf-8"
-            body = f"not written: {error}\n".encode()
+            status, body, kind = (
+                refused.status,
+                f"{refused}\n".encode(),
+                "text/plain; charset=utf-8",
+            )
         self.close_connection = True  # what is left of a refused body is never read
         self.send_response(status)
         self.send_header("Content-Type", kind)
@@ -161,15 +162,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _post(self, path: str) -> tuple[bytes, str]:
         request = self._body()
+        session = self.server.show.session
         if path == "undo":
-            self.server.show.session.undo()
-            return self._state()
+            return self._write(session.undo)
         if path != "answer":
             raise _RefusedError(HTTPStatus.NOT_FOUND, "no such page")
         position, what = self._position(str(request.get("position"))), request.get("answer")
         if not isinstance(what, str) or what not in (*LABELS, SKIP):
             raise _RefusedError(HTTPStatus.BAD_REQUEST, "answer: expected keep, drop or skip")
-        self.server.show.session.answer(position, what)
+        return self._write(lambda: session.answer(position, what))
+
+    def _write(self, act: Callable[[], Progress]) -> tuple[bytes, str]:
+        try:
+            act()
+        except (OSError, ValueError) as error:
+            raise _RefusedError(HTTPStatus.INSUFFICIENT_STORAGE, f"not saved: {error}") from error
         return self._state()
 
     def _state(self) -> tuple[bytes, str]:

@@ -9,6 +9,7 @@ from pipeline.labelling.choice import Choice
 
 LABELS = {"keep": 1, "drop": 0}
 SKIP = "skip"
+Undo = tuple[bytes, Answer | None]  # uid, and the answer that it had before
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Session:
     file: AnswerFile
     answers: dict[bytes, Answer]
     _skipped: set[bytes] = field(default_factory=set)
-    _done: list[tuple[bytes, Answer | None]] = field(default_factory=list)  # uid, answer before
+    _done: list[Undo] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
@@ -56,7 +57,7 @@ class Session:
         """
         answers = file.read()
         ours = {choice.uid for choice in choices}
-        done = [(uid, None) for uid in answers if uid in ours]
+        done: list[Undo] = [(uid, None) for uid in answers if uid in ours]
         return cls(choices, file, answers, _done=done)
 
     def progress(self) -> Progress:

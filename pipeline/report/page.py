@@ -11,6 +11,7 @@ from pipeline.folder import Folder
 from pipeline.report import text
 from pipeline.report.agreement import agreement
 from pipeline.report.caught import caught_by_rule
+from pipeline.report.certainty import certainty
 from pipeline.report.charts import bar
 from pipeline.report.concepts import Concepts, concepts_of
 from pipeline.report.curves import curves_of
@@ -68,6 +69,7 @@ def render(run: Folder, scores: Scores) -> str:
         rules=rule_rows(files.rules, voted),
         ensemble=ensemble_facts(voted),
         agreement=agreement(voted),
+        certainty=certainty(decisions, voted),
         distributions=distributions(scores, decisions, files.rules),
         pictures=_pictures(files, scores),
         curves=curves_of(training, title="Training loss over samples seen"),
