@@ -1,6 +1,6 @@
 """What a curated run has stored of its votes: decisions, rules, label model, labels of a few rows.
 
-Letters: N rows of the decisions, M rules, K classes.
+Letters: N rows of the decisions, n rows with labels, M rules.
 """
 
 import json
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from filters.ensemble import (
     Analysis,
-    Labelled,
     LabelModel,
     analyse,
     count,
     count_labels,
     load_label_model,
 )
+from filters.ensemble.calibration import Outcomes
 from pipeline.folder import Folder
 from pipeline.labelling.answers import LABELS, RANDOM, UID_BYTES
 from pipeline.schema import Reason
@@ -39,12 +39,27 @@ class Voted:
         model: The label model; None if none is stored.
         analysis: Of the scored rows, with the labels if there are any.
         labels: What the labels are, in words; "" without any.
+        outcomes: Labels by p(keep); None without any.
     """
 
     rules: tuple[str, ...]
     model: LabelModel | None
     analysis: Analysis
     labels: str
+    outcomes: Outcomes | None
+
+    @property
+    def prior_origin(self) -> str:
+        """Where the prior is from, such as "given" or "estimated"; "" if the fit does not say."""
+        told = {} if self.model is None else self.model.told
+        prior = told.get("prior")
+        return str(prior.get("origin", "")) if isinstance(prior, dict) else ""
+
+    @property
+    def sharing(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of rules that share their weight as they vote alike, by name."""
+        groups = [] if self.model is None else self.model.told.get("groups", [])
+        return tuple(tuple(self.rules[m] for m in group) for group in groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +115,16 @@ def analyse_votes(
             "`thresher status` shows why rows are out"
         )
     votes_NM = votes_of(scored, rules)
-    labelled, told = (None, "") if labels is None else _labelled(scored, votes_NM, labels)
+    labelled, told, outcomes = None, "", None
+    if labels is not None:
+        row_n, label_n = _rows_of(scored, labels)
+        labelled = count_labels(votes_NM[row_n], label_n)
+        lacking = len(labels.uids) - len(row_n)
+        told = labels.told + (f"; {lacking} of pairs without votes left out" if lacking else "")
+        p_n = scored.column("p_keep").to_numpy()[row_n]
+        outcomes = Outcomes.of(p_n, label_n) if len(row_n) else None
     analysis = analyse(count(votes_NM), model=model, labelled=labelled)
-    return Voted(tuple(rules), model, analysis, told)
+    return Voted(tuple(rules), model, analysis, told, outcomes)
 
 
 def read_decisions(run: Folder, columns: Sequence[str]) -> pa.Table:
@@ -153,7 +175,13 @@ def read_model(run: Folder) -> LabelModel | None:
     subset = run / "subset"
     if not subset.exists("label_model.json"):
         return None
-    return load_label_model(subset.read("label_model.json").decode("utf-8", "replace"))
+    try:
+        return load_label_model(subset.read("label_model.json").decode("utf-8", "replace"))
+    except ValueError as error:
+        raise ValueError(
+            f"{error}: {subset.path('label_model.json')}; run `thresher curate` on this run again, "
+            "which reads no pixel"
+        ) from error
 
 
 def labels_of(run: Folder, place: str = "") -> HandLabels | None:
@@ -199,16 +227,12 @@ def votes_of(table: pa.Table, rules: Sequence[str]) -> NDArray[np.int8]:
     return np.stack([table.column(f"vote:{r}").to_numpy().astype(np.int8) for r in rules], axis=1)
 
 
-def _labelled(
-    scored: pa.Table, votes_NM: NDArray[np.int8], labels: HandLabels
-) -> tuple[Labelled, str]:
-    """Join labels with votes; each uid's first row."""
+def _rows_of(scored: pa.Table, labels: HandLabels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows that have a label, each uid's first, and their labels, int64 [n] both."""
     first_N = pc.not_equal(scored.column("reason"), str(Reason.REPEATED_UID)).to_numpy()
     at_N = pc.index_in(scored.column("uid"), value_set=labels.uids).fill_null(-1).to_numpy()
-    is_hit_N = first_N & (at_N >= 0)
-    lacking = len(labels.uids) - int(is_hit_N.sum())
-    told = labels.told + (f"; {lacking} of pairs without votes left out" if lacking else "")
-    return count_labels(votes_NM[is_hit_N], labels.label_N[at_N[is_hit_N]]), told
+    row_n = np.flatnonzero(first_N & (at_N >= 0))
+    return row_n, labels.label_N[at_N[row_n]]
 
 
 def _uid(value: object) -> bytes:

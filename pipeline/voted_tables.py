@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from filters.ensemble import Analysis
+from filters.ensemble.calibration import Outcomes, brier_score, log_loss, reliability
 from pipeline.voted import Voted
 
 DROP, KEEP = 0, 1
+SHOWN = ("prior", "groups", "adversarial")  # of what a fit tells, in lines of their own
 CLASSES = ("drop", "keep")
 Record = dict[str, Any]
 
@@ -28,12 +30,13 @@ def record_of(voted: Voted) -> Record:
 
     Log-odds are of being good, whatever the vote is for.
     """
-    told, names, model = voted.analysis, voted.rules, voted.model
+    told, names = voted.analysis, voted.rules
     spread = None if told.p_keep_B is None else told.p_keep_B.tolist()
     record = {
         "rows": told.rows,
-        "model": None if model is None else _model(model.kind, model.prior[-1], model.told),
+        "model": _model(voted),
         "labels": voted.labels or None,
+        "calibration": None if voted.outcomes is None else _calibration(voted.outcomes),
         "abstain_rate": told.abstain_rate,
         "copies": [[names[m] for m in group] for group in told.copies],
         "adversarial": [names[m] for m in told.adversarial],
@@ -78,11 +81,39 @@ def listings(voted: Voted) -> tuple[Listing, ...]:
             for b, rows in enumerate(record["rows_by_p_keep"])
         ]
         tables.append(Listing("rows by p(keep)", ("p(keep)", "rows"), tuple(spread)))
+    if record["calibration"]:
+        bins = record["calibration"]["bins"]
+        heads = tuple(head.replace("_", " ") for head in bins[0])
+        rows = tuple(tuple(map(_shown, row.values())) for row in bins)
+        tables.append(Listing("share to keep by p(keep), of labelled pairs", heads, rows))
     return tuple(tables)
 
 
-def _model(kind: str, prior: float, told: Record) -> Record:
-    return {"kind": kind, "prior": prior, "told": told}
+def _model(voted: Voted) -> Record | None:
+    if voted.model is None:
+        return None
+    return {
+        "kind": voted.model.kind,
+        "prior": voted.model.prior[-1],
+        "origin": voted.prior_origin or None,
+        "groups": [list(group) for group in voted.sharing],
+        "told": voted.model.told,
+    }
+
+
+def _calibration(outcomes: Outcomes) -> Record:
+    """Say how far p(keep) is from the share of labelled pairs that are to be kept."""
+    curve = reliability(outcomes)
+    columns = (curve.mean_B, curve.share_B, curve.low_B, curve.high_B, curve.count_B)
+    names = ("p_keep", "share", "low", "high", "labelled")
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return {
+        "expected_error": curve.expected_error,
+        "greatest_error": curve.greatest_error,
+        "brier_score": brier_score(outcomes),
+        "log_loss": log_loss(outcomes),
+        "bins": [dict(zip(names, row, strict=True)) for row in rows],
+    }
 
 
 def _rule(told: Analysis, m: int, name: str) -> Record:
@@ -109,17 +140,33 @@ def _rule(told: Analysis, m: int, name: str) -> Record:
 
 
 def _summary(record: Record) -> tuple[tuple[str, str], ...]:
-    model = record["model"] or {"kind": "none stored", "prior": None, "told": {}}
-    told = [(f"model says: {name}", _shown(value)) for name, value in model["told"].items()]
+    model = record["model"] or {
+        "kind": "none stored",
+        "prior": None,
+        "origin": "",
+        "groups": [],
+        "told": {},
+    }
+    told = [
+        (f"model: {name.replace('_', ' ')}", _shown(value))
+        for name, value in model["told"].items()
+        if name not in SHOWN and not isinstance(value, dict | list)
+    ]
     return (
         ("model", model["kind"]),
-        ("prior", _shown(model["prior"])),
+        ("prior", _shown(model["prior"]) + (f" ({model['origin']})" if model["origin"] else "")),
+        ("share weight", "; ".join(", ".join(group) for group in model["groups"]) or "none"),
         *told,
         ("rows", str(record["rows"])),
         ("rows without a vote", _shown(record["abstain_rate"])),
         ("near-identical rules", "; ".join(", ".join(g) for g in record["copies"]) or "none"),
         ("adversarial rules", ", ".join(record["adversarial"]) or "none"),
         ("labels", record["labels"] or "none; `thresher label RUN` makes some"),
+        *(
+            (name.replace("_", " "), _shown(value))
+            for name, value in (record["calibration"] or {}).items()
+            if name != "bins"
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from filters.ensemble.methods import AnyMethod, Majority, Method, Triplet
 from filters.ensemble.model import Bayes, LabelModel, Share
 from filters.ensemble.moments import Moments, add
 from filters.ensemble.patterns import PatternCounts, count, merge
-from filters.ensemble.stored import load_label_model
+from filters.ensemble.saved import load_label_model
 
 __all__ = [
     "Analysis", "AnyMethod", "Bayes", "LabelModel", "Labelled", "Majority", "Method", "Moments",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from filters.ensemble.calibration import wilson
 from filters.ensemble.labelled import Labelled
 from filters.ensemble.model import Bayes, LabelModel, Share
 from filters.ensemble.moments import Moments
@@ -19,7 +20,6 @@ from filters.ensemble.patterns import PatternCounts
 ALIKE = 0.9  # rules that say the same on so much of what either of them votes on are near-identical
 CHANCE = 0.5
 BINS = 10  # of p(keep)
-Z = 1.959963984540054  # two-sided 95 %
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -40,6 +40,7 @@ class Analysis:
         accuracy_M: Learned P(vote is right | votes).
         log_odds_MK: What a vote for class k adds to the log-odds of class k against its strongest
             rival, over what abstaining adds; below 0 the vote speaks against what it says.
+        against_M: Its votes speak against what it says, as the model has learned them.
         weight_M: Weight of a vote where votes are counted.
         share_M: Share of its evidence that counts; below 1 in a group of copies.
         judged_M: Labelled rows on which it votes.
@@ -60,6 +61,7 @@ class Analysis:
     by_votes: Ints | None
     accuracy_M: Floats
     log_odds_MK: Floats
+    against_M: NDArray[np.bool_]
     weight_M: Floats
     share_M: Floats
     judged_M: Ints
@@ -89,8 +91,8 @@ class Analysis:
 
     @property
     def interval(self) -> Floats:
-        """Wilson's 95 % interval of `empirical`, [M, 2]."""
-        return wilson(self.right_M, self.judged_M)
+        """Wilson's 95 % interval of `empirical`, [M, 2]; 0 to 1 for a rule that casts none."""
+        return np.stack(wilson(self.right_M, self.judged_M), axis=1)
 
     @property
     def copies(self) -> tuple[tuple[int, ...], ...]:
@@ -117,17 +119,12 @@ class Analysis:
     def adversarial(self) -> tuple[int, ...]:
         """Rules whose votes speak against what they say, as learned or as labelled.
 
-        Learned: the mean log-odds of the votes cast are below 0, or, where votes have none, the
-        accuracy is below one half. Labelled: the whole interval lies below what the same votes
-        would get right by chance. Accuracy alone would blame a rule that only drops: in a good pool
-        it is wrong more often than right, and still tells something.
+        Labelled: the whole interval lies below what the same votes would get right by chance.
+        Accuracy alone would blame a rule that only drops: in a good pool it is wrong more often
+        than right, and still tells something.
         """
-        cast_M = np.maximum(self.votes_MK.sum(axis=1), 1)
-        mean_M = np.nansum(self.log_odds_MK * self.votes_MK, axis=1) / cast_M
-        unknown_M = np.isnan(self.log_odds_MK).all(axis=1)
-        learned_M = np.where(unknown_M, self.accuracy_M < CHANCE, mean_M < 0)
-        labelled_M = self.interval[:, 1] < self.chance_M  # False where either is NaN
-        return tuple(int(m) for m in np.flatnonzero(learned_M | labelled_M))
+        labelled_M = self.interval[:, 1] < self.chance_M  # False without labels
+        return tuple(int(m) for m in np.flatnonzero(self.against_M | labelled_M))
 
 
 def analyse(
@@ -167,6 +164,7 @@ def analyse(
         by_votes=None if counts is None else _by_votes(counts),
         accuracy_M=unknown_M if model is None else np.array(model.accuracy, np.float64),
         log_odds_MK=_log_odds(model, moments.votes),
+        against_M=_against(model, moments.votes),
         weight_M=np.array(model.weight, np.float64) if isinstance(model, Share) else unknown_M,
         share_M=np.ones(rules) if model is None else np.array(model.share, np.float64),
         judged_M=judged_M,
@@ -174,19 +172,6 @@ def analyse(
         chance_M=_ratio(judged_MK @ of_class_K, judged_M * of_class_K.sum()),
         p_keep_B=None if model is None or counts is None else _spread(model, counts),
     )
-
-
-def wilson(right_M: Ints, judged_M: Ints) -> Floats:
-    """Return the 95 % score interval of shares, float64 [M, 2]; NaN without a trial.
-
-    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927):
-    unlike mean +- 2 standard errors it never leaves [0, 1] and holds for few trials.
-    """
-    share_M, n_M = _ratio(right_M, judged_M), np.maximum(judged_M, 1)
-    middle_M = (share_M + Z**2 / (2 * n_M)) / (1 + Z**2 / n_M)
-    spread_M = share_M * (1 - share_M) / n_M + Z**2 / (4 * n_M**2)
-    reach_M = Z * np.sqrt(spread_M) / (1 + Z**2 / n_M)
-    return np.clip(np.stack([middle_M - reach_M, middle_M + reach_M], axis=1), 0.0, 1.0)
 
 
 def _require_same(
@@ -245,6 +230,24 @@ def _log_odds(model: LabelModel | None, votes_MK: Ints) -> Floats:
         rivals_MK = np.delete(added_MKK[:, k], k, axis=1)
         odds_MK[:, k] = added_MKK[:, k, k] - rivals_MK.max(axis=1)
     return np.where(votes_MK > 0, odds_MK, np.nan)
+
+
+def _against(model: LabelModel | None, votes_MK: Ints) -> NDArray[np.bool_]:
+    """Tell of each rule whether it speaks against itself: as the fit says, or by its votes.
+
+    By its votes: their mean log-odds are below 0, or, where votes have none, its accuracy is below
+    one half.
+    """
+    against_M = np.zeros(len(votes_MK), bool)
+    if model is None:
+        return against_M
+    if "adversarial" in model.told:
+        against_M[list(model.told["adversarial"])] = True
+        return against_M
+    odds_MK = _log_odds(model, votes_MK)
+    mean_M = np.nansum(odds_MK * votes_MK, axis=1) / np.maximum(votes_MK.sum(axis=1), 1)
+    unknown_M = np.isnan(odds_MK).all(axis=1)
+    return np.where(unknown_M, np.array(model.accuracy, np.float64) < CHANCE, mean_M < 0)
 
 
 def _spread(model: LabelModel, counts: PatternCounts) -> Ints:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from filters.ensemble import Analysis
+from filters.ensemble.calibration import reliability
 from filters.rules import DROP, KEEP
 from pipeline.report.text import decimal, figure, percent, plain
 from pipeline.voted import Voted
@@ -94,24 +95,29 @@ def ensemble_facts(voted: Voted | None) -> EnsembleFacts | None:
     told, model = voted.analysis, voted.model
     facts = []
     if model is not None:
-        facts += [("model", plain(model.kind)), ("prior p(keep)", decimal(model.prior[-1]))]
+        origin = f", {plain(voted.prior_origin)}" if voted.prior_origin else ""
+        prior = f"{decimal(model.prior[-1])}{origin}"
+        facts += [("model", plain(model.kind)), ("prior p(keep)", prior)]
         facts += [
             (plain(name.replace("_", " ")), _told(value))
             for name, value in model.told.items()
-            if not isinstance(value, dict)
+            if name != "prior" and not isinstance(value, dict | list)
         ]
     names = [plain(name) for name in voted.rules]
     copies = "; ".join(" = ".join(names[m] for m in group) for group in told.copies)
     against = ", ".join(names[m] for m in told.adversarial)
-    shared = [names[m] for m in range(len(names)) if told.share_M[m] < WHOLE]
+    shared = "; ".join(plain(", ".join(group)) for group in voted.sharing)
     facts += [
         ("rows without a vote", percent(told.abstain_rate)),
         ("near-identical rules", copies or "none"),
-        ("share their weight", ", ".join(shared) or "none"),
+        ("share their weight", shared or "none"),
         ("vote against what they say", against or "none"),
     ]
     if voted.labels:
         facts.append(("labels", voted.labels))
+    if voted.outcomes is not None:
+        error = percent(reliability(voted.outcomes).expected_error)
+        facts.append(("expected calibration error", error))
     return EnsembleFacts(tuple(facts), bool(voted.labels))
 
 

@@ -1,6 +1,6 @@
 """What is said of rules equals Snorkel's analysis, and plain counting over rows."""
 
-import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,14 +9,11 @@ from scipy.stats import binomtest
 from filters.ensemble import (
     Bayes,
     Moments,
-    Share,
     analyse,
     count,
     count_labels,
     fit_label_model,
-    load_label_model,
 )
-from filters.ensemble.analysis import wilson
 
 ROWS, RULES = 3000, 6
 
@@ -112,13 +109,18 @@ def test_a_rare_rule_that_only_drops_is_no_adversary_for_being_wrong_half_the_ti
     assert told.adversarial == ()
 
 
-def test_the_interval_is_wilsons():
-    cases = [(0, 5), (3, 5), (50, 60), (7, 7)]
-    right, judged = np.array(cases).T
-    for (r, n), found in zip(cases, wilson(right, judged), strict=True):
-        expected = binomtest(r, n).proportion_ci(method="wilson")
-        assert tuple(found) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    assert np.isnan(wilson(np.array([0]), np.array([0]))).all()
+def test_the_interval_is_wilsons(planted):
+    label, votes = planted
+    told = analyse(count(votes), labelled=count_labels(votes[:40], label[:40]))
+    for m in range(RULES - 1):
+        ends = binomtest(told.right_M[m], told.judged_M[m]).proportion_ci(method="wilson")
+        assert tuple(told.interval[m]) == pytest.approx((ends.low, ends.high), abs=1e-12)
+
+
+def test_what_a_fit_says_of_its_rules_holds(planted):
+    _, votes = planted
+    model = replace(fit_label_model(votes, prior=0.7), told={"adversarial": [2]})
+    assert analyse(count(votes), model=model).adversarial == (2,)
 
 
 def test_log_odds_are_over_abstaining_and_for_the_own_class():
@@ -146,24 +148,3 @@ def test_what_is_of_other_rules_is_refused(planted):
         analyse(count(votes), model=model)
     with pytest.raises(ValueError, match=r"got labels of 5 rules.*expected 6"):
         analyse(count(votes), labelled=count_labels(votes[:, :5], label))
-
-
-@pytest.mark.parametrize("kind", ["triplet", "majority"])
-def test_a_stored_model_gives_the_same_bits(planted, kind):
-    _, votes = planted
-    model = fit_label_model(votes, model=kind, prior=0.6)
-    again = load_label_model(model.to_json())
-    assert isinstance(again, Share if kind == "majority" else Bayes)
-    assert again.predict(votes).tobytes() == model.predict(votes).tobytes()
-    assert again.to_json() == model.to_json()
-
-
-@pytest.mark.parametrize(
-    "text", ["{", "[]", "{}", '{"form": "Bayes", "kind": "x"}', '{"form": "Votes"}']
-)
-def test_something_else_than_a_model_is_refused(text):
-    with pytest.raises(ValueError, match="thresher curate"):
-        load_label_model(text)
-    old = json.dumps({"kind": "triplet", "prior": 0.7, "evidence": [[-1, 1]], "accuracy": [0.9]})
-    with pytest.raises(ValueError, match="none of this version"):
-        load_label_model(old)

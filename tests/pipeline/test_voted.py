@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from filters.ensemble import fit_label_model
+from filters.ensemble import fit_label_model, load_label_model
 from pipeline.commands import add_commands
 from pipeline.folder import Folder
 from pipeline.tables import encode
@@ -99,6 +99,12 @@ def test_labels_of_the_run_are_taken_and_others_on_request(run, votes, tmp_path)
     every = json.loads((tmp_path / "all.json").read_text())
     assert every["rules"][0]["labelled"] == (found[:, 0] >= 0).sum()
     assert every["labels"] == "400 labels"
+    model = load_label_model((run / "subset").read("label_model.json").decode())
+    p_keep = model.predict(found)
+    assert every["calibration"]["brier_score"] == pytest.approx(np.mean((p_keep - good) ** 2))
+    bins = every["calibration"]["bins"]
+    assert sum(b["labelled"] for b in bins) == ROWS
+    assert sum(b["share"] * b["labelled"] for b in bins) == pytest.approx(good.sum())
 
 
 def test_only_random_ones_count_where_it_is_known(run):

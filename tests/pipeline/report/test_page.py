@@ -158,6 +158,7 @@ def test_labels_of_the_run_are_counted_with_an_interval(own_run):
     assert "9.5 % to 90.5 %, 1 of 2" in html
     told = "3 labels, the random ones of 4; 1 of pairs without votes left out"
     assert f"<dt>labels</dt><dd>{told}</dd>" in html
+    assert "<dt>expected calibration error</dt><dd>45.0 %</dd>" in html  # 1 said 1, 0 said 0.9
 
 
 def test_missing_values_tell_failures_from_nothing_to_say(html):

@@ -46,17 +46,22 @@ def test_what_stands_out_is_said(run, rules, model):
         model,
         evidence=(model.evidence[0], model.evidence[1], against),
         share=(1.0, 0.5, 1.0),
-        told={"prior_from": "<labels>", "loss": 0.123456, "curve": {"a": 1}},
+        told={
+            "prior": {"origin": "<labels>"},
+            "loss": 0.123456,
+            "curve": {"a": 1},
+            "groups": [[1, 2]],
+        },
     )
     found = voted(run, rules, odd)
     notes = [row.notes for row in rule_rows(rules, found)]
     assert notes == [(), ("50.0 % of its evidence counts",), ("votes against what it says",)]
     facts = dict(ensemble_facts(found).facts)
-    assert facts["prior from"] == "<labels>"
+    assert facts["prior p(keep)"] == "0.70, <labels>"
     assert facts["loss"] == "0.1235"
     assert "curve" not in facts
     assert facts["vote against what they say"] == "<b>sharp</b>"
-    assert facts["share their weight"] == "few words"
+    assert facts["share their weight"] == "few words, <b>sharp</b>"
 
 
 def test_no_votes_no_rows(rules):
