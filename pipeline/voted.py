@@ -190,6 +190,8 @@ def labels_of(run: Folder, place: str = "") -> HandLabels | None:
     Where a file says why pairs were shown, only those that were shown at random count: shares among
     the uncertain ones hold for nothing else.
 
+    A file from which every answer was taken back is as none.
+
     Args:
         run: A run folder, whose own `labels.parquet` is taken if there is one.
         place: Another file instead.
@@ -206,7 +208,8 @@ def labels_of(run: Folder, place: str = "") -> HandLabels | None:
             f"labels: got {place} without {', '.join(sorted(missing))}, expected columns uid and "
             "label; `thresher label` writes such a file"
         )
-    every = len(table)
+    if not (every := len(table)):
+        return None
     if "chosen" in table.column_names:
         at_random = pc.equal(table.column("chosen"), RANDOM).fill_null(False)
         table = table.filter(at_random) if pc.any(at_random).as_py() else table

@@ -27,4 +27,4 @@ def label(
     typer.echo(f"open {sitting.url} (this machine only; Ctrl-C ends it)")
     serve(sitting)
     typer.echo(told(sitting.show.session))
-    typer.echo(next_step(folder, sitting.show.session))
+    typer.echo(next_step(folder, sitting.show.session), nl=False)

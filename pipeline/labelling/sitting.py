@@ -34,7 +34,7 @@ def begin(folder: str, *, count: int, seed: int, out: str, port: int) -> Server:
         )
     file = AnswerFile.at(out or run.path(LABELS))
     session = Session.resume(choices, file)
-    file.write(session.answers)  # what cannot be written is said before anybody answers
+    file.folder.check_writable()  # before anybody answers
     rows = decisions.take([choice.row for choice in choices])
     shards, captions = scores_of(run).shards, rows.column("caption").to_pylist()
     places = rows.select(["shard", "offset", "size"]).to_pylist()
@@ -69,9 +69,11 @@ def told(session: Session) -> str:
 
 
 def next_step(folder: str, session: Session) -> str:
-    """Return the command that makes use of the labels."""
+    """Return the commands that make use of the labels; "" without any."""
+    if not session.answers:
+        return ""
     config = Folder(folder).path("config.toml")
     return (
         f"next: thresher curate {config} --out {folder} --set ensemble.labels={session.file.url}\n"
-        f"      thresher filters analyze {folder} --labels {session.file.url}"
+        f"      thresher filters analyze {folder} --labels {session.file.url}\n"
     )

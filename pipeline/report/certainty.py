@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from filters.ensemble.calibration import Outcomes, reliability
 from pipeline.labelling.choice import cut_of
-from pipeline.report.charts import Cut, Labels, histogram, lines
+from pipeline.report.charts import SMALL, Cut, Labels, histogram, lines
 from pipeline.report.text import decimal
 from pipeline.schema import Reason
 from pipeline.voted import Voted
@@ -66,4 +66,5 @@ def _reliability(outcomes: Outcomes) -> Markup:
     return lines(
         {"share to keep": measured.pop("share to keep"), **even, **measured},
         labels=Labels(title="Share to keep by p(keep)", x="p(keep)", y="share to keep"),
+        size=SMALL,
     )

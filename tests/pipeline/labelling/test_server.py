@@ -9,13 +9,15 @@ import subprocess
 import sys
 import threading
 import urllib.parse
+import urllib.request
 
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from pipeline.folder import Folder
-from pipeline.labelling.sitting import begin, told
+from pipeline.labelling.sitting import begin, next_step, told
+from pipeline.voted import labels_of
 from tests.pipeline.labelling.conftest import HOSTILE, ROWS
 
 JSON = {"Content-Type": "application/json"}
@@ -52,6 +54,8 @@ def post(server, path, body, **headers):
 
 
 def labels(run):
+    if not run.exists("labels.parquet"):
+        return []
     return pq.read_table(run.path("labels.parquet")).to_pylist()
 
 
@@ -208,6 +212,14 @@ def test_only_this_machine_is_listened_to(server):
     assert server.show.token not in repr(server.show)
 
 
+def test_nothing_labelled_is_nothing_to_use(server, run):
+    assert next_step(run.url, server.show.session) == ""
+    assert not run.exists("labels.parquet")
+    post(server, "answer", {"position": 0, "answer": "keep"})
+    post(server, "undo", {})
+    assert labels_of(run) is None
+
+
 def test_what_cannot_be_labelled_is_refused(run, server, tmp_path):
     with pytest.raises(ValueError, match=r"without subset/decisions\.parquet.*thresher curate"):
         begin(str(tmp_path / "nothing"), count=1, seed=0, out="", port=0)
@@ -223,10 +235,14 @@ def test_ctrl_c_ends_with_what_comes_next(run, tmp_path):
         [sys.executable, "-c", code, run.url, str(out)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert "http://127.0.0.1:" in process.stdout.readline()
+    stdout_line = process.stdout.readline()
+    assert stdout_line.startswith("open http://127.0.0.1:")
+    url = stdout_line.split()[1]
+    request = urllib.request.Request(url + "answer", b'{"position": 0, "answer": "drop"}', JSON)
+    assert urllib.request.urlopen(request).status == 200
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (0, "")
-    assert f"0 of 4 labelled; {out} has 0 keep, 0 drop" in stdout
+    assert f"1 of 4 labelled; {out} has 0 keep, 1 drop, 1 of them random" in stdout
     assert f"--set ensemble.labels={out}" in stdout
     assert Folder(str(tmp_path)).exists("mine.parquet")
