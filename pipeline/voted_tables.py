@@ -59,15 +59,14 @@ def listings(voted: Voted) -> tuple[Listing, ...]:
     record = record_of(voted)
     rules, numbers = record["rules"], [str(m + 1) for m in range(len(record["rules"]))]
     cast = ("polarity", "coverage", "overlap", "conflict", "keep", "drop")
-    trust = (
-        "accuracy", "empirical", "low", "high", "by_chance", "labelled", "drop_log_odds",
-        "keep_log_odds", "weight", "share",
-    )  # fmt: skip
+    learned = ("accuracy", "drop_log_odds", "keep_log_odds", "weight", "share")
+    judged = ("labelled", "empirical", "low", "high", "by_chance")
     names = [f"{number} {rule['name']}" for number, rule in zip(numbers, rules, strict=True)]
     tables = [
         Listing("ensemble", ("what", "is"), _summary(record)),
         _columns("votes of each rule", names, rules, cast),
-        _columns("trust in each rule", names, rules, trust, notes=_notes(record)),
+        _columns("trust in each rule", names, rules, learned, notes=_notes(record)),
+        *([_columns("labels on each rule", names, rules, judged)] if record["labels"] else []),
         _square("agreement: share of equal votes where both vote", names, record["agreement"]),
         _square("rows on which both vote", names, record["both_vote"]),
     ]
@@ -117,7 +116,7 @@ def _calibration(outcomes: Outcomes) -> Record:
 
 
 def _rule(told: Analysis, m: int, name: str) -> Record:
-    low, high = told.interval[m].tolist()
+    low, high = told.interval[m].tolist() if told.judged_M[m] else (None, None)
     return {
         "name": name,
         "polarity": [CLASSES[k] for k in told.polarity[m]],
@@ -174,7 +173,7 @@ def _notes(record: Record) -> list[str]:
     notes = []
     for rule in record["rules"]:
         twins = [n for g in record["copies"] if rule["name"] in g for n in g if n != rule["name"]]
-        said = ["votes against what it says"] if rule["name"] in record["adversarial"] else []
+        said = ["speaks against itself"] if rule["name"] in record["adversarial"] else []
         notes.append("; ".join([*said, *(f"nearly the same as {n}" for n in twins)]))
     return notes
 

@@ -67,7 +67,8 @@ def choose(
     has_picture = pc.greater_equal(decisions.column("offset"), 0)
     is_first = pc.not_equal(decisions.column("reason"), str(Reason.REPEATED_UID))
     rows_N = np.flatnonzero(pc.and_(pc.and_(has_votes, has_picture), is_first).to_numpy())
-    table = decisions.take(rows_N)
+    columns = ["uid", "p_keep", *(f"vote:{rule}" for rule in rules)]
+    table = decisions.select(columns).take(rows_N)
     uids = table.column("uid").to_pylist()
     key = seed.to_bytes(8, "big", signed=True)
     hash_N = np.array([_hash(uid, key) for uid in uids], np.uint64)

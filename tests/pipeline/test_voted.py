@@ -81,14 +81,17 @@ def test_tables_and_json_say_the_same(run, votes, tmp_path):
     assert told["agreement"][0][3] is None
     assert shown["# agreement: share of equal votes where both vote"][1][4] == ""
     assert sum(told["rows_by_votes"]) == sum(told["rows_by_p_keep"]) == ROWS
-    assert "labelled" not in shown["# trust in each rule"][0]
+    assert "# labels on each rule" not in shown
     assert ["model", "triplet"] in shown["# ensemble"]
 
 
 def test_labels_of_the_run_are_taken_and_others_on_request(run, votes, tmp_path):
     good, found = votes
     write_labels(run, pa.array(UIDS[:100], pa.binary(16)), good[:100].astype(np.int32))
-    thresher("filters", "analyze", run.url, "--json", tmp_path / "own.json")
+    shown = tables(thresher("filters", "analyze", run.url, "--json", tmp_path / "own.json").stdout)
+    head, *_, never = shown["# labels on each rule"]
+    assert head == ["rule", "labelled", "empirical", "low", "high", "by chance"]
+    assert never == ["4 never", "0", "", "", "", ""]
     own = json.loads((tmp_path / "own.json").read_text())
     voted = found[:100, 0] >= 0
     assert own["rules"][0]["labelled"] == voted.sum()
