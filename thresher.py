@@ -15,14 +15,13 @@ from typing import Annotated, Any
 import typer
 
 from pipeline import health
-from pipeline.commands import filters_app
+from pipeline.commands import add_commands
 from pipeline.config import dump_config
 from pipeline.executors import Executor, executor
 from pipeline.flow import Clock, Curated, check, curate
 from pipeline.folder import Folder
 from pipeline.pairs import pairs_from_shards, select
 from pipeline.plan import plan as run_plan
-from pipeline.pools.command import pool_app
 from pipeline.progress import progress_bar
 from pipeline.shards import list_shards
 from pipeline.subset import pairs_of, read_subset
@@ -94,8 +93,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Curate image-text shards on Ray, then pretrain encoders on what is left.",
 )  # fmt: skip
-app.add_typer(pool_app, name="pool")
-app.add_typer(filters_app(Alignment), name="filters")
+add_commands(app, Alignment)
 app.add_typer(head_app, name="head")
 
 Config = Annotated[str, typer.Argument(help="A TOML file of configs/, or your own.")]

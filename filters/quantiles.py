@@ -49,8 +49,8 @@ def quantiles(
     place_Q = [find(high_B, share) for share in share_Q]
     low = {place.bucket: np.zeros(BUCKETS, np.int64) for place in place_Q if place is not None}
     for values_N in shards():
-        for bucket, low_B in low.items():
-            low_B += count(values_N, inside=bucket)
+        for bucket in low:
+            low[bucket] += count(values_N, inside=bucket)
     return [float("nan") if p is None else value_at(p, low[p.bucket]) for p in place_Q]
 
 

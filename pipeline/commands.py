@@ -1,5 +1,6 @@
 """Commands over what the pipeline knows; the front door adds them to its own."""
 
+import posixpath
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -10,9 +11,22 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cuts.command import cuts
+from pipeline.folder import Folder
+from pipeline.labelling.command import label
+from pipeline.pools.command import pool_app
 from pipeline.relate import Relation
 
+RunFolder = Annotated[str, typer.Argument(help="The folder of a curated run.")]
+LabelFile = Annotated[str, typer.Option("--labels", help="Parquet with uid and label, 1 or 0.")]
+JsonFile = Annotated[str, typer.Option("--json", help="Write everything here too.")]
 Extractors = Annotated[bool, typer.Option(help="What writes columns, and the columns, instead.")]
+
+
+def add_commands(app: typer.Typer, *relations: type[Relation]) -> None:
+    """Add what the pipeline knows to the front door; relations are those that only it knows."""
+    app.add_typer(pool_app, name="pool")
+    app.add_typer(filters_app(*relations), name="filters")
+    app.command("label")(label)
 
 
 def filters_app(*relations: type[Relation]) -> typer.Typer:
@@ -48,26 +62,49 @@ def filters_app(*relations: type[Relation]) -> typer.Typer:
             ]
         print_table(heads, rows)
 
-    @app.command()
-    def wrench(
-        folder: Annotated[str, typer.Argument(help="Data set in WRENCH's layout.")],
-        model: Annotated[list[str] | None, typer.Option(help="Kind; all without it.")] = None,
-    ) -> None:
-        """Accuracy and F1 of label models on a data set of the WRENCH benchmark, train to test.
-
-        Example: thresher filters wrench youtube --model dawid_skene --model majority
-        """
-        from pipeline.folder import Folder
-        from pipeline.wrench import measure
-
-        rows = [
-            (f.model, *(("", "") if f.why_not else (f"{f.accuracy:.4f}", f"{f.f1:.4f}")), f.why_not)
-            for f in measure(Folder(folder), model or ())
-        ]
-        print_table(("model", "accuracy", "F1", "why not"), rows)
-
-    app.command()(cuts)
+    app.command("analyze")(analyze)
+    app.command("cuts")(cuts)
+    app.command("wrench")(wrench)
     return app
+
+
+def analyze(folder: RunFolder, labels: LabelFile = "", json: JsonFile = "") -> None:
+    """What the votes of a run say of its rules, from stored votes and the label model.
+
+    Coverage, overlaps, conflicts, agreement, what the model learned; with labels (by default those
+    of `thresher label`) how often each rule is right.
+
+    Example: thresher filters analyze runs/demo --json analysis.json
+    """
+    from pipeline.voted import analyse_run
+    from pipeline.voted_tables import listings, to_json
+
+    voted = analyse_run(Folder(folder), labels=labels)
+    for number, listing in enumerate(listings(voted)):
+        if number:
+            typer.echo()
+        typer.echo(f"# {listing.title}")
+        print_table(listing.heads, listing.rows)
+    if json:
+        inside, name = posixpath.split(json)
+        Folder(inside or ".").write(name, to_json(voted).encode())
+
+
+def wrench(
+    folder: Annotated[str, typer.Argument(help="Data set in WRENCH's layout.")],
+    model: Annotated[list[str] | None, typer.Option(help="Kind; all without it.")] = None,
+) -> None:
+    """Accuracy and F1 of label models on a data set of the WRENCH benchmark, train to test.
+
+    Example: thresher filters wrench youtube --model dawid_skene --model majority
+    """
+    from pipeline.wrench import measure
+
+    rows = [
+        (f.model, *(("", "") if f.why_not else (f"{f.accuracy:.4f}", f"{f.f1:.4f}")), f.why_not)
+        for f in measure(Folder(folder), model or ())
+    ]
+    print_table(("model", "accuracy", "F1", "why not"), rows)
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,5 +1,6 @@
 """Votes in, p(keep) out: noisy rules become one probability."""
 
+from filters.ensemble.analysis import Analysis, analyse
 from filters.ensemble.fit import fit_label_model
 from filters.ensemble.labelled import Labelled, count_labels
 from filters.ensemble.methods import (
@@ -24,8 +25,9 @@ from filters.ensemble.tally import MOST_PATTERNS, Tally
 from filters.ensemble.ties import predict_classes
 
 __all__ = [
-    "MOST_PATTERNS", "AnyMethod", "Bayes", "Boosted", "DawidSkene", "LabelModel", "Labelled",
-    "LatentClass", "LeastSquares", "Logistic", "Majority", "Method", "Moments", "NaiveBayes",
-    "PatternCounts", "Share", "Snorkel", "Tally", "Triplet", "WeightedMajority", "add", "count",
-    "count_labels", "fit_label_model", "load_label_model", "merge", "predict_classes",
+    "MOST_PATTERNS", "Analysis", "AnyMethod", "Bayes", "Boosted", "DawidSkene", "LabelModel",
+    "Labelled", "LatentClass", "LeastSquares", "Logistic", "Majority", "Method", "Moments",
+    "NaiveBayes", "PatternCounts", "Share", "Snorkel", "Tally", "Triplet", "WeightedMajority",
+    "add", "analyse", "count", "count_labels", "fit_label_model", "load_label_model", "merge",
+    "predict_classes",
 ]  # fmt: skip

@@ -92,14 +92,16 @@ def histogram(
     return markup(plot.svg)
 
 
-def lines(series: Mapping[str, NDArray[np.float64]], *, labels: Labels) -> Markup:
+def lines(
+    series: Mapping[str, NDArray[np.float64]], *, labels: Labels, size: tuple[int, int] = LARGE
+) -> Markup:
     """Draw one line per series of points [n, 2]; points that are not finite are left out."""
     drawn = {name: _thin(p[np.isfinite(p).all(axis=1)]) for name, p in series.items()}
     every = np.concatenate([p for p in drawn.values() if len(p)])
     low, high = float(every[:, 1].min()), float(every[:, 1].max())
     margin = 0.05 * (high - low) or 0.5
     x_high = float(every[:, 0].max()) or 1.0
-    plot = _plot((0.0, x_high), (low - margin, high + margin), labels, LARGE)
+    plot = _plot((0.0, x_high), (low - margin, high + margin), labels, size)
     for i, (name, points) in enumerate(drawn.items()):
         if len(points):
             path = [(plot.x.at(a), plot.y.at(b)) for a, b in points]

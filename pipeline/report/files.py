@@ -7,10 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from filters.ensemble import LabelModel
 from pipeline.folder import Folder
 from pipeline.health import store_of
 from pipeline.ledger import Ledger
 from pipeline.tables import read
+from pipeline.voted import HandLabels, labels_of, read_decisions, read_model, read_rules
 
 COLUMNS = (
     "shard", "uid", "offset", "size", "caption", "reason", "p_keep", "concept", "distance", "twin",
@@ -29,7 +31,8 @@ class RunFiles:
         decisions: `COLUMNS` and a `vote:<rule>` per rule, one row per sample, in shard order.
         summary: `summary.json`.
         rules: The rules, quantiles resolved to values, in the order of the label model.
-        model: `label_model.json`.
+        model: The label model; None if none is stored.
+        labels: Labels by hand, if there are any.
         concepts: `concept, size, quota, complexity`; None before pruning.
         done: The ledger's table, of other runs too where they share it.
         journals: Lines of `metrics.jsonl` of each training run, by name.
@@ -39,7 +42,8 @@ class RunFiles:
     decisions: pa.Table
     summary: Record
     rules: list[Record]
-    model: Record
+    model: LabelModel | None
+    labels: HandLabels | None
     concepts: pa.Table | None
     done: pa.Table
     journals: Mapping[str, list[Record]]
@@ -52,23 +56,17 @@ def read_files(run: Folder) -> RunFiles:
     Raises:
         ValueError: Nothing was decided in it yet, or a file is damaged.
     """
-    subset = run / "subset"
-    if not subset.exists("decisions.parquet"):
-        raise ValueError(
-            f"report: got {run.url} without subset/decisions.parquet, expected a curated run; "
-            "run `thresher curate CONFIG --out` on this folder first"
-        )
+    decisions = read_decisions(run, COLUMNS)
     summary = _json(run, "summary.json", {})
     runs = summary.get("runs", RUNS)
     journals = {name: _lines(run / folder, "metrics.jsonl") for name, folder in runs.items()}
-    rules = _json(subset, "rules.json", [])
-    votes = [f"vote:{rule['name']}" for rule in rules]
     return RunFiles(
-        decisions=read(subset.path("decisions.parquet"), [*COLUMNS, *votes]),
+        decisions=decisions,
         summary=summary,
-        rules=rules,
-        model=_json(subset, "label_model.json", {}),
-        concepts=_table(subset, "concepts.parquet"),
+        rules=read_rules(run),
+        model=read_model(run),
+        labels=labels_of(run),
+        concepts=_table(run / "subset", "concepts.parquet"),
         done=_done(run),
         journals={name: lines for name, lines in journals.items() if lines},
         config=run.read("config.toml").decode() if run.exists("config.toml") else "",

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.rules import DROP
+from filters.rules import ABSTAIN, DROP, KEEP
 from pipeline.report.picks import Pick
 from pipeline.report.text import decimal, figure, plain
 from pipeline.report.thumbnails import Thumbnail
@@ -17,6 +17,7 @@ from pipeline.schema import Reason
 from pipeline.scores import Scores
 
 FACT_CHARS = 60
+VOTES = {KEEP: "keep", DROP: "drop", ABSTAIN: "abstain"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +81,7 @@ class CardMaker:
         """Make the cards of a pick."""
         cards = [
             replace(
-                self.card(row, self._columns(row, pick.columns)),
+                self.card(row, (*self._vote(row, pick.voter), *self._columns(row, pick.columns))),
                 twin=self.card(self.twins[row]) if row in self.twins else None,
             )
             for row in pick.rows
@@ -97,6 +98,12 @@ class CardMaker:
             picture=self.thumbnails[row],
             facts=(*columns, *_facts(sample)),
         )
+
+    def _vote(self, row: int, voter: str) -> tuple[tuple[str, str], ...]:
+        if not voter:
+            return ()
+        vote = self.decisions.column(f"vote:{voter}")[row].as_py()
+        return (("it says", VOTES[vote]),)
 
     def _columns(self, row: int, columns: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         """Read a row's score columns; rows of scores and of decisions are in the same order."""

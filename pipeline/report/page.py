@@ -5,23 +5,28 @@ from functools import cache
 
 import jinja2
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.folder import Folder
 from pipeline.report import text
+from pipeline.report.agreement import agreement
 from pipeline.report.caught import caught_by_rule
+from pipeline.report.certainty import certainty
 from pipeline.report.charts import bar
 from pipeline.report.concepts import Concepts, concepts_of
 from pipeline.report.curves import curves_of
+from pipeline.report.disagreements import pick_disagreements
 from pipeline.report.evaluation import evaluation_of
 from pipeline.report.files import RunFiles, read_files
 from pipeline.report.funnel import funnel
 from pipeline.report.galleries import Card, CardMaker, Gallery, twin_rows
 from pipeline.report.histograms import distributions
 from pipeline.report.picks import Chooser, Pick, pick_kept, pick_reasons, pick_rules
-from pipeline.report.rules import rule_rows
+from pipeline.report.rules import ensemble_facts, rule_rows
 from pipeline.report.thumbnails import load_thumbnails
 from pipeline.report.timeline import timeline_of
 from pipeline.scores import Scores
+from pipeline.voted import Voted, analyse_votes
 
 STUDENT = "student"  # the distilled run; its loss is another one, so it has a chart of its own
 
@@ -49,6 +54,7 @@ def render(run: Folder, scores: Scores) -> str:
     """
     files = read_files(run)
     decisions, summary = files.decisions, files.summary
+    voted = _voted(files)
     student = {name: lines for name, lines in files.journals.items() if name == STUDENT}
     training = {name: lines for name, lines in files.journals.items() if name != STUDENT}
     return _template().render(
@@ -60,7 +66,10 @@ def render(run: Folder, scores: Scores) -> str:
         caught=caught_by_rule(summary.get("planted_rules", {})),
         missing_values=summary.get("missing", []),
         funnel=funnel(decisions, claimed=summary.get("reasons", {})),
-        rules=rule_rows(decisions, files.rules, files.model),
+        rules=rule_rows(files.rules, voted),
+        ensemble=ensemble_facts(voted),
+        agreement=agreement(voted),
+        certainty=certainty(decisions, voted),
         distributions=distributions(scores, decisions, files.rules),
         pictures=_pictures(files, scores),
         curves=curves_of(training, title="Training loss over samples seen"),
@@ -71,6 +80,14 @@ def render(run: Folder, scores: Scores) -> str:
     )
 
 
+def _voted(files: RunFiles) -> Voted | None:
+    """Analyse the votes; None where no row has any."""
+    if not files.rules or not pc.any(pc.is_valid(files.decisions.column("p_keep"))).as_py():
+        return None
+    names = [rule["name"] for rule in files.rules]
+    return analyse_votes(files.decisions, names, files.model, files.labels)
+
+
 @dataclass(frozen=True, slots=True)
 class Pictures:
     """Everything on the page that shows pictures."""
@@ -78,6 +95,7 @@ class Pictures:
     kept: tuple[Gallery, ...]
     reasons: tuple[Gallery, ...]
     rules: tuple[Gallery, ...]
+    disagreements: tuple[Gallery, ...]
     concepts: Concepts | None
     by_row: dict[int, Card]  # members of the concepts
 
@@ -89,16 +107,25 @@ def _pictures(files: RunFiles, scores: Scores) -> Pictures:
     kept = pick_kept(decisions, choose)
     reasons = pick_reasons(decisions, choose)
     rules = pick_rules(decisions, files.rules, choose)
+    disagreements = pick_disagreements(decisions, files.rules, choose)
     concepts = None if files.concepts is None else concepts_of(decisions, files.concepts, choose)
     members = () if concepts is None else concepts.rows
-    rows = {*members, *(row for pick in (*kept, *reasons, *rules) for row in pick.rows)}
+    picks = (*kept, *reasons, *rules, *disagreements)
+    rows = {*members, *(row for pick in picks for row in pick.rows)}
     maker = _card_maker(decisions, scores, rows)
 
     def galleries(picks: tuple[Pick, ...]) -> tuple[Gallery, ...]:
         return tuple(maker.gallery(pick) for pick in picks)
 
     by_row = {row: maker.card(row) for row in members}
-    return Pictures(galleries(kept), galleries(reasons), galleries(rules), concepts, by_row)
+    return Pictures(
+        kept=galleries(kept),
+        reasons=galleries(reasons),
+        rules=galleries(rules),
+        disagreements=galleries(disagreements),
+        concepts=concepts,
+        by_row=by_row,
+    )
 
 
 def _card_maker(decisions: pa.Table, scores: Scores, rows: set[int]) -> CardMaker:

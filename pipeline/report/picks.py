@@ -31,6 +31,7 @@ class Pick:
         total: Rows that it was chosen from.
         rows: Positions in the decisions.
         columns: Score columns to show with each.
+        voter: Rule whose vote to show with each; "" shows none.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Pick:
     total: int
     rows: tuple[int, ...]
     columns: tuple[str, ...] = ()
+    voter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +125,28 @@ def pick_rules(
     """Pick a sample of each rule's drop votes, with the columns that it looked at."""
     picks = []
     for rule in rules:
-        mask_N = _equals(decisions, f"vote:{rule['name']}", DROP)
+        mask_N = vote_mask(decisions, rule["name"], DROP)
         if mask_N.any():
-            columns = (rule["column"],) if rule["kind"] == "band" else tuple(rule["columns"])
             picks.append(
                 Pick(
                     title=plain(rule["name"]),
                     about=f"{describe(rule)}; by uid",
                     total=int(mask_N.sum()),
                     rows=choose.first(mask_N),
-                    columns=columns,
+                    columns=columns_of(rule),
                 )
             )
     return tuple(picks)
+
+
+def columns_of(rule: dict[str, Any]) -> tuple[str, ...]:
+    """Return the columns that a rule looks at."""
+    return (rule["column"],) if rule["kind"] == "band" else tuple(rule["columns"])
+
+
+def vote_mask(decisions: pa.Table, rule: str, vote: int) -> NDArray[np.bool_]:
+    """Mark the rows on which a rule casts a vote, bool [N]."""
+    return _equals(decisions, f"vote:{rule}", vote)
 
 
 def reason_mask(decisions: pa.Table, reason: str) -> NDArray[np.bool_]:

@@ -1,18 +1,18 @@
-"""The table of rules: how much of the pool each speaks on, agrees with the others, and is trusted.
+"""The table of rules: what each speaks on, how it stands with the others, how far it is trusted."""
 
-Letters: P distinct vote patterns, M rules.
-"""
-
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+from filters.ensemble import Analysis
+from filters.ensemble.calibration import reliability
+from filters.rules import DROP, KEEP
+from pipeline.report.text import decimal, figure, percent, plain
+from pipeline.voted import Voted
 
-from filters.ensemble import count
-from pipeline.report.text import figure, plain
+WHOLE = 0.9995  # a share from here on is shown as 1
+TOLD_CHARS = 120
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,8 +28,11 @@ class RuleRow:
         keep: Its keep votes, rows.
         drop: Its drop votes, rows.
         accuracy: Learned P(vote is right), None if not learned.
+        empirical: Share of its labelled votes that are right, None without any.
+        between: The interval of `empirical`, and of how many votes, in words.
         drop_log_odds: What a drop vote adds to the log-odds of being good, None if not learned.
         keep_log_odds: The same for a keep vote.
+        notes: What stands out: it speaks against itself, or repeats others.
     """
 
     name: str
@@ -39,49 +42,83 @@ class RuleRow:
     conflict: float
     keep: int
     drop: int
-    accuracy: float | None = None
-    drop_log_odds: float | None = None
-    keep_log_odds: float | None = None
+    accuracy: float | None
+    empirical: float | None
+    between: str
+    drop_log_odds: float | None
+    keep_log_odds: float | None
+    notes: tuple[str, ...]
 
 
-def rule_rows(
-    decisions: pa.Table, rules: Sequence[dict[str, Any]], model: dict[str, Any]
-) -> tuple[RuleRow, ...]:
-    """Summarise votes as Snorkel's LFAnalysis does (Ratner et al., arXiv:1711.10160, section 2.2).
+@dataclass(frozen=True, slots=True)
+class EnsembleFacts:
+    """What holds for all rules together, as (name, value) in words."""
+
+    facts: tuple[tuple[str, str], ...]
+    has_labels: bool
+
+
+def rule_rows(rules: Sequence[dict[str, Any]], voted: Voted | None) -> tuple[RuleRow, ...]:
+    """Lay out the analysis of the votes, a row per rule.
 
     Args:
-        decisions: With `p_keep`, null where no rule could vote, and a `vote:<rule>` per rule.
         rules: M rules as in `rules.json`.
-        model: The label model as in `label_model.json`, `{}` without one.
+        voted: Their votes, analysed; None where there are none.
     """
-    scored = decisions.filter(pc.is_valid(decisions.column("p_keep")))
-    if not rules or not len(scored):
+    if voted is None:
         return ()
-    votes = [scored.column(f"vote:{rule['name']}").to_numpy().astype(np.int8) for rule in rules]
-    patterns = count(np.stack(votes, axis=1))
-    vote_PM, rows_P = patterns.votes_PM, patterns.count_P
-    keep_PM, drop_PM = vote_PM == 1, vote_PM == 0
-    keeps_P1 = keep_PM.sum(axis=1, keepdims=True)
-    drops_P1 = drop_PM.sum(axis=1, keepdims=True)
-    voted_PM = keep_PM | drop_PM
-    overlap_PM = voted_PM & (keeps_P1 + drops_P1 > 1)
-    conflict_PM = (keep_PM & (drops_P1 > 0)) | (drop_PM & (keeps_P1 > 0))
-    coverage_M, overlap_M, conflict_M = (
-        rows_P @ mask / len(scored) for mask in (voted_PM, overlap_PM, conflict_PM)
-    )
+    told = voted.analysis
     return tuple(
         RuleRow(
             name=plain(rule["name"]),
             says=describe(rule),
-            coverage=float(coverage_M[i]),
-            overlap=float(overlap_M[i]),
-            conflict=float(conflict_M[i]),
-            keep=int(rows_P @ keep_PM[:, i]),
-            drop=int(rows_P @ drop_PM[:, i]),
-            **_learned(model, i),
+            coverage=float(told.coverage_M[m]),
+            overlap=float(told.overlap_M[m]),
+            conflict=float(told.conflict_M[m]),
+            keep=int(told.votes_MK[m, KEEP]),
+            drop=int(told.votes_MK[m, DROP]),
+            accuracy=_known(told.accuracy_M[m]),
+            empirical=_known(told.empirical[m]),
+            between=_between(told, m),
+            drop_log_odds=_known(-told.log_odds_MK[m, DROP]),
+            keep_log_odds=_known(told.log_odds_MK[m, KEEP]),
+            notes=_notes(voted, m),
         )
-        for i, rule in enumerate(rules)
+        for m, rule in enumerate(rules)
     )
+
+
+def ensemble_facts(voted: Voted | None) -> EnsembleFacts | None:
+    """Say what the model is and what it made of the rules; None without votes."""
+    if voted is None:
+        return None
+    told, model = voted.analysis, voted.model
+    facts = []
+    if model is not None:
+        origin = f", {plain(voted.prior_origin)}" if voted.prior_origin else ""
+        prior = f"{decimal(model.prior[-1])}{origin}"
+        facts += [("model", plain(model.kind)), ("prior p(keep)", prior)]
+        facts += [
+            (plain(name.replace("_", " ")), _told(value))
+            for name, value in model.told.items()
+            if name != "prior" and not isinstance(value, dict | list)
+        ]
+    names = [plain(name) for name in voted.rules]
+    copies = "; ".join(" = ".join(names[m] for m in group) for group in told.copies)
+    against = ", ".join(names[m] for m in told.adversarial)
+    shared = "; ".join(plain(", ".join(group)) for group in voted.sharing)
+    facts += [
+        ("rows without a vote", percent(told.abstain_rate)),
+        ("near-identical rules", copies or "none"),
+        ("share their weight", shared or "none"),
+        ("vote against what they say", against or "none"),
+    ]
+    if voted.labels:
+        facts.append(("labels", voted.labels))
+    if voted.outcomes is not None:
+        error = percent(reliability(voted.outcomes).expected_error)
+        facts.append(("expected calibration error", error))
+    return EnsembleFacts(tuple(facts), bool(voted.labels))
 
 
 def describe(rule: dict[str, Any]) -> str:
@@ -98,11 +135,29 @@ def describe(rule: dict[str, Any]) -> str:
     return f"{plain(rule['column'])}: {', '.join(cuts)}"
 
 
-def _learned(model: dict[str, Any], i: int) -> dict[str, float | None]:
-    if not model:
-        return {}
-    learned = {"accuracy": model["accuracy"][i]}
-    if "evidence" in model:  # of keep over drop, beyond what abstaining says
-        abstain, drop, keep = (good - bad for bad, good in model["evidence"][i])
-        learned |= {"drop_log_odds": drop - abstain, "keep_log_odds": keep - abstain}
-    return learned
+def _notes(voted: Voted, m: int) -> tuple[str, ...]:
+    told, names = voted.analysis, voted.rules
+    notes = ["votes against what it says"] if m in told.adversarial else []
+    twins = [plain(names[i]) for group in told.copies if m in group for i in group if i != m]
+    if twins:
+        notes.append(f"nearly the same as {', '.join(twins)}")
+    if told.share_M[m] < WHOLE:
+        notes.append(f"{percent(float(told.share_M[m]))} of its evidence counts")
+    return tuple(notes)
+
+
+def _between(told: Analysis, m: int) -> str:
+    if not told.judged_M[m]:
+        return ""
+    low, high = told.interval[m].tolist()
+    return f"{percent(low)} to {percent(high)}, {told.right_M[m]} of {told.judged_M[m]}"
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, float):
+        return figure(value)
+    return plain(str(value), limit=TOLD_CHARS)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

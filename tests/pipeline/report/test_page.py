@@ -5,10 +5,13 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipeline.report import render, write_report
 from pipeline.report.picks import MOST
+from pipeline.tables import encode
 
 VOID = {"meta", "link", "img", "br"}
 LOADS = ("src", "href", "srcset", "action", "poster", "data", "xlink:href", "background")
@@ -60,7 +63,7 @@ def test_tags_balance_and_every_section_has_its_content(html):
     linked = [attrs["href"][1:] for tag, attrs in page.tags if tag == "a"]
     assert sections == linked
     assert "Not in this run yet" not in html
-    assert sum(attrs.get("class") == "chart" for tag, attrs in page.tags) == 3 + 2 + 2 + 1
+    assert sum(attrs.get("class") == "chart" for tag, attrs in page.tags) == 3 + 2 + 2 + 2 + 1
 
 
 def test_nothing_is_loaded_and_nothing_can_run(html):
@@ -122,7 +125,40 @@ def test_rules_stand_against_planted_trouble_with_false_drops_first(html):
     cells = [(a["class"], a["style"], a["title"]) for t, a in Page(html).tags if "style" in a]
     assert cells[0] == ("n false", "--heat: 5%", "1 of 20")
     assert cells[2] == ("n ", "--heat: 75%", "3 of 4")
-    assert [style for _, style, _ in cells[3:]] == ["--heat: 0%", "--heat: 100%", "--heat: 0%"]
+    assert [style for _, style, _ in cells[3:6]] == ["--heat: 0%", "--heat: 100%", "--heat: 0%"]
+
+
+def test_rules_stand_beside_each_other(html, run):
+    votes = run.votes_NM
+    rows = Page(html).tables["rules"]
+    names = ["bright", "few words", "<b>sharp</b>"]
+    head = next(i for i, row in enumerate(rows) if row == ["", *names])
+    for i, row in enumerate(rows[head + 1 :]):
+        assert row[0] == names[i]
+        for j, cell in enumerate(row[1:]):
+            both = (votes[:, i] >= 0) & (votes[:, j] >= 0)
+            equal = 100 * np.mean(votes[both, i] == votes[both, j])
+            assert cell == ("" if i == j else f"{equal:.0f}")
+    assert "bright and few words: " in html
+    assert "votes against what it says" not in html
+    assert "<dt>model</dt><dd>triplet</dd>" in html
+    assert "<dt>prior p(keep)</dt><dd>0.70</dd>" in html
+
+
+def test_labels_of_the_run_are_counted_with_an_interval(own_run):
+    subset = pa.table({
+        "uid": pa.array([i.to_bytes(16, "big") for i in (0, 3, 20, 28)], pa.binary(16)),
+        "label": pa.array([1, 0, 1, 1], pa.int32()),
+        "chosen": ["random", "random", "uncertain", "random"],
+    })  # fmt: skip
+    own_run.folder.write("labels.parquet", encode(subset))
+    html = render(own_run.folder, own_run.scores)
+    sharp = next(row for row in Page(html).tables["rules"] if row[0].startswith("<b>sharp"))
+    assert sharp[7] == "50.0 %"  # keeps 0, which is good, and 3, which is not
+    assert "9.5 % to 90.5 %, 1 of 2" in html
+    told = "3 labels, the random ones of 4; 1 of pairs without votes left out"
+    assert f"<dt>labels</dt><dd>{told}</dd>" in html
+    assert "<dt>expected calibration error</dt><dd>45.0 %</dd>" in html  # 1 said 1, 0 said 0.9
 
 
 def test_missing_values_tell_failures_from_nothing_to_say(html):
@@ -171,7 +207,7 @@ def test_a_run_that_was_only_curated_leaves_the_rest_out(own_run, tmp_path):
         (tmp_path / "run" / name).unlink()
     html = render(own_run.folder, own_run.scores)
     Page(html)
-    assert html.count('class="missing"') == 9
+    assert html.count('class="missing"') == 10
     assert "<code>thresher train CONFIG</code>" in html
 
 

@@ -2,12 +2,14 @@
 
 import base64
 import io
+import json
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 
+from pipeline.report.disagreements import MOST, MOST_A_SIDE, pick_disagreements
 from pipeline.report.galleries import CardMaker, twin_rows
 from pipeline.report.picks import Chooser, pick_kept, pick_reasons, pick_rules
 from pipeline.report.thumbnails import SIDE, load_thumbnails
@@ -52,6 +54,34 @@ def test_rule_galleries_show_what_the_rule_saw(run, choose):
     gallery = CardMaker(run.decisions, run.scores, pictures, {}).gallery(pick)
     assert [dict(card.facts)["words"] for card in gallery.cards[:4]] == ["0", "1", "2", "0"]
     assert dict(gallery.cards[0].facts)["language"] == "en"
+
+
+def test_disagreements_are_what_the_cut_went_against(run, choose):
+    rules = json.loads((run.folder / "subset").read("rules.json"))
+    picks = {p.title: p for p in pick_disagreements(run.decisions, rules, choose)}
+    lowest = min(1 - i / 30 for i in range(26) if i < 18 or i > 22)  # of what was let through
+    votes = {i: run.decisions.column("vote:bright")[row].as_py() for row, i in _rows(run).items()}
+    drops = [i for i in range(27) if votes[i] == 0 and 1 - i / 30 >= lowest]
+    keeps = [i for i in range(26, -1, -1) if votes[i] == 1 and 1 - i / 30 < lowest]
+    assert keeps == [26]
+    assert _uids(run, picks["bright"]) == [*keeps, *drops[:MOST_A_SIDE]]
+    assert picks["bright"].total == len(keeps) + len(drops)
+    few = picks["few words"]
+    pictures = load_thumbnails(run.decisions, run.scores.shards, few.rows)
+    gallery = CardMaker(run.decisions, run.scores, pictures, {}).gallery(few)
+    assert {dict(card.facts)["it says"] for card in gallery.cards} == {"drop"}
+
+
+def test_many_rules_have_few_pictures_each(run, choose):
+    (rule,) = json.loads((run.folder / "subset").read("rules.json"))[1:2]
+    picks = pick_disagreements(run.decisions, [rule] * 64, choose)
+    assert len(picks) == 64
+    assert sum(len(pick.rows) for pick in picks) <= MOST
+
+
+def _rows(run):
+    uids = run.decisions.column("uid").to_pylist()
+    return {row: int.from_bytes(uid, "big") for row, uid in enumerate(uids)}
 
 
 def test_a_copy_finds_its_twin(run, choose):
