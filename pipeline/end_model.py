@@ -4,23 +4,69 @@ The sample are the pairs with the lowest hashes of their uids, put in order of u
 the pool is cut into shards nor who finished first can touch a bit of the model.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from filters.ensemble.end_model import EndModel, EndModelSettings, fit_end_model
+from filters.ensemble import LabelModel
+from filters.ensemble.end_model import EndModel, EndModelSettings, fit_end_model, soft_labels
+from filters.rules import Primitive
 from pipeline.executors import Executor
 from pipeline.scores import Scores
 from pipeline.tables import embedding, is_embedding
 
 AT_ONCE = 16  # shards of one task
-SoftLabels = Callable[[int], NDArray[np.float64]]
+
+
+class Ballots(Protocol):
+    """Votes of a pool; they are sent to where the shards are read."""
+
+    @property
+    def rules(self) -> Sequence[Primitive]:
+        """M rules."""
+        ...
+
+    def of(self, shard: int) -> NDArray[np.int8]:
+        """Return the votes of a shard's good rows, int8 [n, M]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an end model is fitted on and applied to.
+
+    Attributes:
+        scores: Columns of the pool.
+        votes: Votes on its good rows.
+        model: What it has learned of the rules.
+        settings: Columns, rows, penalty, and whose p(keep) is replaced.
+    """
+
+    scores: Scores
+    votes: Ballots
+    model: LabelModel
+    settings: EndModelSettings
+
+    def soft_labels(self, shard: int) -> NDArray[np.float64]:
+        """Return what is to be learned of a shard's good rows, NaN where nothing is."""
+        votes_NM = self.votes.of(shard)
+        veto_M = [rule.veto for rule in self.votes.rules]
+        return soft_labels(self.model.predict(votes_NM), votes_NM, veto_M)
+
+    def columns(self, shard: int) -> dict[str, NDArray[Any]]:
+        """Return columns of a shard's good rows, numbers [n] and embeddings [n, D]; null is NaN.
+
+        Raises:
+            ValueError: One is neither.
+        """
+        table = self.scores.good(shard, list(self.settings.columns))
+        return {name: _values(table, name) for name in self.settings.columns}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,97 +105,79 @@ class _Sample:
         )
 
 
-def fit_on_columns(
-    scores: Scores, labels: SoftLabels, settings: EndModelSettings, *, execute: Executor
-) -> EndModel:
-    """Fit an end model on at most `settings.rows` pairs that have a soft label.
-
-    Args:
-        scores: Columns of the pool.
-        labels: Soft labels of a shard's good rows (`filters.ensemble.end_model.soft_labels`),
-            float64 [n], NaN where there is none; it is sent to where the shards are read.
-        settings: Which columns, how many rows, the penalty.
-        execute: Where shards are read.
+def fit_on_columns(known: Known, *, execute: Executor) -> EndModel:
+    """Fit an end model on at most `settings.rows` pairs on which a rule votes.
 
     Raises:
-        ValueError: No pair has a soft label, or a column is neither a number nor an embedding.
+        ValueError: There is no such pair, or a column is neither a number nor an embedding.
     """
-    sample = _sampled(scores, labels, settings.rows, execute)
+    sample = _sampled(known, execute)
     if not len(sample.row_N):
         raise ValueError(
             "ensemble.end_model: got no pair on which a rule votes, expected some to learn from; "
             "add rules or take the end model out"
         )
     places = [(int(s), sample.row_N[sample.shard_N == s]) for s in np.unique(sample.shard_N)]
-    read = dict(execute.map(_features, (scores, settings.columns), places, weights={}))
+    read = dict(execute.map(_features, known, places, weights={}))
     by_uid = np.lexsort((sample.uid_N2[:, 1], sample.uid_N2[:, 0]))
     columns = {
         name: np.concatenate([read[shard][name] for shard, _ in places])[by_uid]
-        for name in settings.columns
+        for name in known.settings.columns
     }
     with threadpool_limits(1):  # the order of sums is that of one thread, on any machine
-        return fit_end_model(columns, sample.target_N[by_uid], l2=settings.l2)
+        return fit_end_model(columns, sample.target_N[by_uid], l2=known.settings.l2)
 
 
-def apply_to_columns(
-    scores: Scores, model: EndModel, *, execute: Executor
+def p_keep_by_shard(
+    known: Known, end: EndModel, *, execute: Executor
 ) -> tuple[NDArray[np.float64], ...]:
-    """Return p(keep) of every shard's good rows."""
+    """Return p(keep) of every shard's good rows: the end model's for those that it is used for."""
     p_keep: dict[int, NDArray[np.float64]] = {}
-    for done in execute.map(_predict, (scores, model), _chunks(len(scores)), weights={}):
+    for done in execute.map(_predict, (known, end), _chunks(len(known.scores)), weights={}):
         p_keep.update(done)
-    return tuple(p_keep[shard] for shard in range(len(scores)))
+    return tuple(p_keep[shard] for shard in range(len(known.scores)))
 
 
-def read_columns(scores: Scores, shard: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Return columns of a shard's good rows, numbers [n] and embeddings [n, D]; null is NaN.
-
-    Raises:
-        ValueError: One is neither.
-    """
-    table = scores.good(shard, list(names))
-    return {name: _values(table, name) for name in names}
-
-
-def _sampled(scores: Scores, labels: SoftLabels, rows: int, execute: Executor) -> _Sample:
+def _sampled(known: Known, execute: Executor) -> _Sample:
     """Return the pairs to fit on, shard after shard, each in its order."""
     found: list[_Sample] = []
-    for part in execute.map(_sample, (scores, labels, rows), _chunks(len(scores)), weights={}):
-        found = [_Sample.joined([*found, part]).lowest(rows)]
+    for part in execute.map(_sample, known, _chunks(len(known.scores)), weights={}):
+        found = [_Sample.joined([*found, part]).lowest(known.settings.rows)]
     return found[0].take(np.lexsort((found[0].row_N, found[0].shard_N)))
 
 
-def _sample(
-    shared: tuple[Scores, SoftLabels, int], weights: Mapping[str, Path], shards: Sequence[int]
-) -> _Sample:
+def _sample(known: Known, weights: Mapping[str, Path], shards: Sequence[int]) -> _Sample:
     del weights
-    scores, labels, rows = shared
     parts = []
     for shard in shards:
-        target_N = labels(shard)
+        target_N = known.soft_labels(shard)
         row_N = np.flatnonzero(~np.isnan(target_N))
-        uid_N2 = _uids(scores.good(shard, ["uid"]))[row_N]
+        uid_N2 = _uids(known.scores.good(shard, ["uid"]))[row_N]
         parts.append(_Sample(uid_N2, np.full(len(row_N), shard), row_N, target_N[row_N]))
-    return _Sample.joined(parts).lowest(rows)
+    return _Sample.joined(parts).lowest(known.settings.rows)
 
 
 def _features(
-    shared: tuple[Scores, tuple[str, ...]],
-    weights: Mapping[str, Path],
-    place: tuple[int, NDArray[np.int64]],
+    known: Known, weights: Mapping[str, Path], place: tuple[int, NDArray[np.int64]]
 ) -> tuple[int, dict[str, NDArray[Any]]]:
     del weights
-    (scores, names), (shard, row_N) = shared, place
-    read = read_columns(scores, shard, names)
-    return shard, {name: value[row_N] for name, value in read.items()}
+    shard, row_N = place
+    return shard, {name: value[row_N] for name, value in known.columns(shard).items()}
 
 
 def _predict(
-    shared: tuple[Scores, EndModel], weights: Mapping[str, Path], shards: Sequence[int]
+    shared: tuple[Known, EndModel], weights: Mapping[str, Path], shards: Sequence[int]
 ) -> dict[int, NDArray[np.float64]]:
     del weights
-    scores, model = shared
-    return {s: model.predict(read_columns(scores, s, model.columns)) for s in shards}
+    known, end = shared
+    p_keep = {}
+    for shard in shards:
+        p_keep[shard] = end.predict(known.columns(shard))
+        if known.settings.use == "abstained":
+            votes_NM = known.votes.of(shard)
+            abstained_N = (votes_NM < 0).all(axis=1)
+            p_keep[shard] = np.where(abstained_N, p_keep[shard], known.model.predict(votes_NM))
+    return p_keep
 
 
 def _chunks(shards: int) -> list[Sequence[int]]:
