@@ -37,7 +37,7 @@ class EndModelSettings:
 
     columns: tuple[str, ...] = ("image_embedding", "text_embedding", "alignment", "consensus")
     rows: int = 20_000
-    l2: float = 0.01
+    l2: float = 0.001
     use: Literal["abstained", "all"] = "all"
 
     def __post_init__(self) -> None:
