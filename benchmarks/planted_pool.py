@@ -51,6 +51,7 @@ class Pool:
         kind_N: What each pair is.
         vetoed_N: Whether a rule with a veto drops it.
         copy_N: Whether pruning takes it for a copy of a pair with a lower uid.
+        stands_N: Whether it is clean, or stands for a clean pair that pruning takes for its copy.
     """
 
     ranking: Mapping[str, NDArray[np.float64]]
@@ -58,6 +59,7 @@ class Pool:
     kind_N: NDArray[np.str_]
     vetoed_N: NDArray[np.bool_]
     copy_N: NDArray[np.bool_]
+    stands_N: NDArray[np.bool_]
 
 
 def main() -> None:
@@ -70,11 +72,12 @@ def main() -> None:
     is_seen = [~np.isin(pool.kind_N, COPIES) for pool in pools]
     all_of = [np.ones_like(seen) for seen in is_seen]
     no_copies = [np.zeros_like(pool.copy_N) for pool in pools]
+    clean = [pool.kind_N == CLEAN for pool in pools]
     table("Pairs that a filter can judge: without planted and natural copies", pools, is_seen,
-          no_copies)  # fmt: skip
-    table("All pairs; copies that pruning finds are last wherever vetoed pairs are", pools, all_of,
-          [pool.copy_N for pool in pools])  # fmt: skip
-    table("All pairs, copies ranked like their originals", pools, all_of, no_copies)
+          clean, no_copies)  # fmt: skip
+    table("All pairs; copies that pruning finds come after all others but vetoed ones", pools,
+          all_of, [pool.stands_N for pool in pools], [pool.copy_N for pool in pools])  # fmt: skip
+    table("All pairs, copies ranked like their originals", pools, all_of, clean, no_copies)
 
 
 def pool_of(run: Path) -> Pool:
@@ -85,8 +88,8 @@ def pool_of(run: Path) -> Pool:
     table = read(str(run / "subset" / "decisions.parquet"), ["uid", "p_keep", "reason", *rules])
     table = table.filter(pc.is_valid(table.column("p_keep")))
     votes_NM = np.stack([table.column(rule).to_numpy() for rule in rules], axis=1).astype(np.int8)
-    truth = read(config["data"]["truth"], ["uid", "kind"])
-    kind = dict(zip(truth.column("uid").to_pylist(), truth.column("kind").to_pylist(), strict=True))
+    truth = read(config["data"]["truth"], ["uid", "kind", "twin"]).to_pylist()
+    kind = {row["uid"]: row["kind"] for row in truth}
     uid_N = [uid.hex() for uid in table.column("uid").to_pylist()]
     vetoed_N = pc.equal(table.column("reason"), str(Reason.VETO)).to_numpy()
     scores = scores_of(Folder(str(run)))
@@ -96,13 +99,27 @@ def pool_of(run: Path) -> Pool:
         ranking[MODEL] = load_label_model(text).predict(votes_NM)
     for rule, vote_N in zip(rules, votes_NM.T, strict=True):
         ranking[f"rule {rule.removeprefix(VOTE)}"] = np.where(vote_N < 0, 0.5, vote_N)
-    return Pool(
-        ranking=ranking,
-        columns=numbers(scores),
-        kind_N=np.array([kind.get(uid, "") for uid in uid_N]),
-        vetoed_N=vetoed_N,
-        copy_N=copies(scores, uid_N, vetoed_N, Concepts(**config["concepts"]), config["seed"]),
-    )
+    kind_N = np.array([kind.get(uid, "") for uid in uid_N])
+    copy_N = copies(scores, uid_N, vetoed_N, Concepts(**config["concepts"]), config["seed"])
+    twin = {row["uid"]: row["twin"] for row in truth if row["kind"] in COPIES}
+    stands_N = stand_ins(uid_N, kind_N == CLEAN, twin, copy_N | vetoed_N)
+    return Pool(ranking, numbers(scores), kind_N, vetoed_N, copy_N, stands_N)
+
+
+def stand_ins(
+    uid_N: list[str], clean_N: NDArray[np.bool_], twin: Mapping[str, str], out_N: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Let a copy that is left count as clean instead of its original, if that is out.
+
+    Which of the two stands for the picture is a matter of taste; the one of lowest uid does.
+    """
+    stands_N, row_of = clean_N.copy(), {uid: row for row, uid in enumerate(uid_N)}
+    for uid in sorted(twin):
+        row, original = row_of.get(uid), row_of.get(twin[uid])
+        if row is None or original is None or out_N[row] or not out_N[original]:
+            continue
+        stands_N[row], stands_N[original] = stands_N[original], False
+    return stands_N
 
 
 def majorities(votes_NM: NDArray[np.int8]) -> dict[str, NDArray[np.float64]]:
@@ -142,15 +159,17 @@ def table(
     title: str,
     pools: list[Pool],
     some: list[NDArray[np.bool_]],
+    clean: list[NDArray[np.bool_]],
     copies_last: list[NDArray[np.bool_]],
 ) -> None:
     """Print the contestants over some of the pairs, of columns the best, and who wins."""
-    plain = [ranked(pool, rows, None) for pool, rows in zip(pools, some, strict=True)]
+    sets = list(zip(pools, some, clean, copies_last, strict=True))
+    plain = [ranked(p, rows, clean_N, np.zeros(len(rows))) for p, rows, clean_N, _ in sets]
     last = [
-        ranked(pool, rows, np.where(pool.vetoed_N, -2, np.where(copy_N, -1, 0)))
-        for pool, rows, copy_N in zip(pools, some, copies_last, strict=True)
+        ranked(p, rows, clean_N, np.where(p.vetoed_N, -2.0, np.where(copy_N, -1.0, 0.0)))
+        for p, rows, clean_N, copy_N in sets
     ]
-    share = [(pool.kind_N[rows] == CLEAN).mean() for pool, rows in zip(pools, some, strict=True)]
+    share = [clean_N[rows].mean() for _, rows, clean_N, _ in sets]
     print(f"\n## {title}\n\nClean: {cells(share)}.\n")
     print("| contestant |" + " as it is |" * len(pools) + " vetoed last |" * len(pools))
     print("| --- |" + " --- |" * 2 * len(pools))
@@ -177,11 +196,13 @@ def mean(found: list[dict[str, float]], name: str) -> float:
 
 
 def ranked(
-    pool: Pool, some_N: NDArray[np.bool_], place_N: NDArray[np.int64] | None
+    pool: Pool,
+    some_N: NDArray[np.bool_],
+    clean_N: NDArray[np.bool_],
+    place_N: NDArray[np.float64],
 ) -> dict[str, float]:
     """Return the average precision of every contestant; rows of lower place come after."""
-    clean_n = pool.kind_N[some_N] == CLEAN
-    place_n = np.zeros(len(clean_n)) if place_N is None else place_N[some_N]
+    clean_n, place_n = clean_N[some_N], place_N[some_N]
     found = {
         name: average_precision(clean_n, place_n, value_N[some_N])
         for name, value_N in pool.ranking.items()

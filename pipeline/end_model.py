@@ -125,7 +125,8 @@ def fit_on_columns(known: Known, *, execute: Executor) -> EndModel:
         for name in known.settings.columns
     }
     with threadpool_limits(1):  # the order of sums is that of one thread, on any machine
-        return fit_end_model(columns, sample.target_N[by_uid], l2=known.settings.l2)
+        settings = known.settings
+        return fit_end_model(columns, sample.target_N[by_uid], l2=settings.l2, most=settings.most)
 
 
 def p_keep_by_shard(

@@ -32,12 +32,15 @@ class EndModelSettings:
         columns: Numbers and embeddings.
         rows: Pairs that it is fitted on, at most.
         l2: Weight of half the squared weights beside the mean divergence.
+        most: No pair gets more; what a linear model finds best of all is what the pool has most of,
+            such as hundreds of copies of one picture.
         use: Whose p(keep) it replaces: that of pairs on which every rule abstains, or of all.
     """
 
     columns: tuple[str, ...] = ("image_embedding", "text_embedding", "alignment", "consensus")
     rows: int = 20_000
     l2: float = 0.001
+    most: float = 0.95
     use: Literal["abstained", "all"] = "all"
 
     def __post_init__(self) -> None:
@@ -46,6 +49,11 @@ class EndModelSettings:
             raise ValueError(
                 f"ensemble.end_model: got columns {list(self.columns)}, expected at least one and "
                 "each once"
+            )
+        if not 0 < self.most <= 1:
+            raise ValueError(
+                f"ensemble.end_model: got most {self.most}, expected a probability above 0; 1 is "
+                "no limit"
             )
         if self.rows < 1 or not self.l2 > 0:
             raise ValueError(
@@ -86,11 +94,13 @@ class EndModel:
     Attributes:
         blocks: One for each column.
         bias: Log-odds where every column is at its mean.
+        most: No row gets more.
         told: What the fit says of itself: rows, l2, the mean divergence in nats, steps.
     """
 
     blocks: tuple[Block, ...]
     bias: float
+    most: float
     told: dict[str, Any]
 
     @property
@@ -110,7 +120,7 @@ class EndModel:
             some = slice(at, at + AT_ONCE)
             for block in self.blocks:
                 logit_N[some] += block.logit(columns[block.column][some])
-        return expit(logit_N)
+        return np.minimum(expit(logit_N), self.most)
 
     def to_json(self) -> str:
         """Write it as JSON; every float is read back to the same bits."""
@@ -126,7 +136,12 @@ def load_end_model(text: str) -> EndModel:
     try:
         tree = json.loads(text)
         blocks = tuple(_block(**block) for block in tree["blocks"])
-        return EndModel(blocks=blocks, bias=float(tree["bias"]), told=dict(tree["told"]))
+        return EndModel(
+            blocks=blocks,
+            bias=float(tree["bias"]),
+            most=float(tree["most"]),
+            told=dict(tree["told"]),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"end model: got {text[:40]!r}, expected JSON that a run wrote; decide again with "
@@ -149,13 +164,16 @@ def soft_labels(
     return np.where((votes_NM < 0).all(axis=1), np.nan, np.where(vetoed_N, 0.0, p_keep_N))
 
 
-def fit_end_model(columns: Columns, target_N: NDArray[np.float64], *, l2: float) -> EndModel:
+def fit_end_model(
+    columns: Columns, target_N: NDArray[np.float64], *, l2: float, most: float = 1.0
+) -> EndModel:
     """Minimise mean KL(target || p) + l2 / 2 |w|^2; convex, so there is one solution.
 
     Args:
         columns: Numbers [N] and embeddings [N, D]; NaN is null.
         target_N: p(keep) of each row.
         l2: Above 0.
+        most: No row gets more when it is applied; the fit knows nothing of it.
 
     Raises:
         ValueError: There are no rows, or a target is no probability.
@@ -178,7 +196,7 @@ def fit_end_model(columns: Columns, target_N: NDArray[np.float64], *, l2: float)
             Block(column=name, mean=tuple(mean_D.tolist()), scale=scale, weight=tuple(weight[:-1]),
                   null=weight[-1])
         )  # fmt: skip
-    return EndModel(blocks=tuple(blocks), bias=bias, told={"l2": l2, **told})
+    return EndModel(blocks=tuple(blocks), bias=bias, most=most, told={"l2": l2, **told})
 
 
 def _fit(

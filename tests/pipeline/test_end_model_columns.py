@@ -24,7 +24,7 @@ COLUMNS = (
     Column("vector", "embedding", "", "", "vector", 3),
     Column("language", "string", "", "", "text"),
 )
-SETTINGS = EndModelSettings(columns=("vector", "alignment", "count"), rows=400, l2=1e-3)
+SETTINGS = EndModelSettings(columns=("vector", "alignment", "count"), rows=400, l2=1e-3, most=1.0)
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,14 @@ def test_the_order_of_rows_moves_a_fit_by_rounding_alone_and_it_is_read_back_exa
     assert load_end_model(model.to_json()) == model
 
 
+def test_nothing_is_better_than_the_best_allowed():
+    columns, p_keep = planted()
+    free = fit_end_model(columns, p_keep, l2=1e-3).predict(columns)
+    limited = fit_end_model(columns, p_keep, l2=1e-3, most=0.8).predict(columns)
+    assert (free > 0.8).any()
+    np.testing.assert_array_equal(limited, np.minimum(free, 0.8))
+
+
 def test_what_cannot_be_done_is_refused():
     with pytest.raises(ValueError, match="got 0 targets"):
         fit_end_model({"x": np.zeros(0)}, np.zeros(0), l2=1.0)
@@ -178,6 +186,8 @@ def test_what_cannot_be_done_is_refused():
         fit_end_model({"x": np.zeros(2)}, np.array([0.5, np.nan]), l2=1.0)
     with pytest.raises(ValueError, match="expected both above 0"):
         EndModelSettings(l2=0.0)
+    with pytest.raises(ValueError, match="1 is no limit"):
+        EndModelSettings(most=0.0)
     with pytest.raises(ValueError, match="each once"):
         EndModelSettings(columns=("alignment", "alignment"))
     with pytest.raises(ValueError, match="JSON that a run wrote"):
