@@ -14,7 +14,8 @@ import tomli_w
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from filters.concepts import Consensus
-from filters.ensemble import AnyMethod, Triplet
+from filters.ensemble import AnyMethod, LatentClass
+from filters.ensemble.end_model import EndModelSettings
 from filters.plugins import AnyDerive, AnyExtractor, AnyRule
 from pipeline.schema import BASE_SCHEMA
 
@@ -90,14 +91,16 @@ class Ensemble:
             once), from 1 on a number. Copies and quotas come off afterwards.
         labels: Parquet with `uid` and `label` (1 keep, 0 drop) of a few pairs; `""` is none.
         share_copies: Rules that nearly always vote alike share the weight of one.
+        end_model: Learns p(keep) from columns; without the table there is none.
     """
 
-    model: Annotated[AnyMethod, Field(discriminator="kind")] = field(default_factory=Triplet)
-    prior: Annotated[float, Field(gt=0, lt=1)] | Literal["estimated", "labels"] = 0.7
+    model: Annotated[AnyMethod, Field(discriminator="kind")] = field(default_factory=LatentClass)
+    prior: Annotated[float, Field(gt=0, lt=1)] | Literal["estimated", "labels"] = "estimated"
     keep_above: Annotated[float, Field(ge=0, le=1)] = 0.5
     budget: Annotated[float, Field(ge=0)] = 0.0
     labels: str = ""
     share_copies: bool = True
+    end_model: EndModelSettings | None = None
 
     def __post_init__(self) -> None:
         """Refuse half a pair, and what needs labels without any."""

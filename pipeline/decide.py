@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from filters.ensemble import LabelModel
 from filters.ensemble.budget import best, rows_of
 from filters.rules import DROP
 from pipeline.config import Concepts, Ensemble
@@ -20,6 +20,7 @@ from pipeline.votes import Votes, unpack, vote_columns
 
 HASH = "phash"
 VOTE = "vote:"
+PKeep = Callable[[int], NDArray[np.float64]]
 
 logger = logging.getLogger(__name__)
 
@@ -45,25 +46,33 @@ class Decisions:
 
 
 def decide(
-    votes: Votes, model: LabelModel, *, ensemble: Ensemble, concepts: Concepts, seed: int
+    votes: Votes, p_keep: PKeep, *, ensemble: Ensemble, concepts: Concepts, seed: int
 ) -> Decisions:
-    """Decide on every row, in order of uid, so that nothing depends on how pairs are sharded."""
-    scores, pool = votes.scores, _pool(votes, model)
+    """Decide on every row, in order of uid, so that nothing depends on how pairs are sharded.
+
+    Args:
+        votes: Of the rules; `scores` beside them.
+        p_keep: Tells p(keep) of a shard's good rows.
+        ensemble: Threshold or budget.
+        concepts: Clusters, copies and quotas.
+        seed: Of k-means.
+    """
+    scores, pool = votes.scores, _pool(votes, p_keep)
     uid_N = np.array(pool.column("uid").to_pylist(), "S16")
     good = np.flatnonzero(pc.equal(pool.column("status"), str(Reason.OK)).to_numpy())
     by_uid = np.argsort(uid_N[good], kind="stable")  # positions in `good`, which is in shard order
-    p_keep = pool.column("p_keep").drop_null().to_numpy()
+    p_n = pool.column("p_keep").drop_null().to_numpy()
     reason_N = np.array(pool.column("status").to_pylist(), object)
     reason_N[good[by_uid][1:][_equals_previous(uid_N[good][by_uid])]] = str(Reason.REPEATED_UID)
     vetoed_n = _vetoed(pool, votes)[good]
-    reason_N[good] = _filtered(reason_N[good], vetoed_n, p_keep, uid_N[good], cfg=ensemble)
+    reason_N[good] = _filtered(reason_N[good], vetoed_n, p_n, uid_N[good], cfg=ensemble)
 
     left = by_uid[reason_N[good][by_uid] == Reason.OK]  # positions in `good`
     pruned = None
     if len(left):
         vectors = scores.embeddings(concepts.embedding)[left]
         hashes = _hashes(scores)[left]
-        pruned = prune(vectors, hashes, p_keep_N=p_keep[left], cfg=concepts, seed=seed)
+        pruned = prune(vectors, hashes, p_keep_N=p_n[left], cfg=concepts, seed=seed)
         reason_N[good[left[pruned.twin_N >= 0]]] = str(Reason.DUPLICATE)
         reason_N[good[left[pruned.over_quota_N]]] = str(Reason.QUOTA)
     base = [name for name in ("shard", *BASE_SCHEMA.names) if name != "status"]
@@ -77,7 +86,7 @@ def decide(
     return Decisions(pa.table(columns), pruned)
 
 
-def _pool(votes: Votes, model: LabelModel) -> pa.Table:
+def _pool(votes: Votes, p_keep: PKeep) -> pa.Table:
     """Return the base columns of all rows, with the index of their shard, p(keep) and votes."""
     words = [column.name for column in vote_columns(votes.rules)]
     parts = []
@@ -88,7 +97,7 @@ def _pool(votes: Votes, model: LabelModel) -> pa.Table:
         parts.append(pa.table({
             "shard": np.full(len(table), shard, np.int32),
             **{name: table.column(name) for name in BASE_SCHEMA.names},
-            "p_keep": _spread(model.predict(votes_nM), rows, len(table)),
+            "p_keep": _spread(p_keep(shard), rows, len(table)),
             **{
                 f"{VOTE}{rule.name}": _spread(vote_n, rows, len(table))
                 for rule, vote_n in zip(votes.rules, votes_nM.T, strict=True)

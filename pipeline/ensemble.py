@@ -5,7 +5,11 @@ import logging
 import numpy as np
 
 from filters.ensemble import LabelModel, fit_label_model
+from filters.ensemble.end_model import EndModel
 from pipeline.config import Ensemble
+from pipeline.decide import PKeep
+from pipeline.end_model import Known, fit_on_columns, p_keep_by_shard
+from pipeline.executors import Executor
 from pipeline.labels import Labels, read_labels
 from pipeline.votes import Votes
 
@@ -42,3 +46,14 @@ def fit_votes(votes: Votes, cfg: Ensemble, *, seed: int) -> LabelModel:
         votes.counts, model=cfg.model, prior=cfg.prior, seed=seed,
         labelled=votes.labelled, share_copies=cfg.share_copies,
     )  # fmt: skip
+
+
+def p_keep_of(
+    votes: Votes, model: LabelModel, cfg: Ensemble, *, execute: Executor
+) -> tuple[EndModel | None, PKeep]:
+    """Return the end model, if any, and what tells p(keep) of a shard's good rows."""
+    if cfg.end_model is None:
+        return None, lambda shard: model.predict(votes.of(shard))
+    known = Known(votes.scores, votes, model, cfg.end_model)
+    end = fit_on_columns(known, execute=execute)
+    return end, p_keep_by_shard(known, end, execute=execute).__getitem__

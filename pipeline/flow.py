@@ -13,7 +13,7 @@ from filters.rules import Band, Primitive, ReadyMade
 from pipeline.config import Curation
 from pipeline.decide import HASH, Decisions, decide
 from pipeline.derive import derive
-from pipeline.ensemble import fit_votes, labels_for
+from pipeline.ensemble import fit_votes, labels_for, p_keep_of
 from pipeline.executors import Executor, Progress
 from pipeline.folder import Folder
 from pipeline.relate import READS, Relation, columns_of, relate
@@ -87,14 +87,17 @@ def curate(
         )  # fmt: skip
     with clock.stage("ensemble"):
         model = fit_votes(votes, cfg.ensemble, seed=cfg.seed)
+        end, p_keep = p_keep_of(votes, model, cfg.ensemble, execute=execute)
     with clock.stage("concepts"):
         decisions = decide(
-            votes, model, ensemble=cfg.ensemble, concepts=cfg.concepts, seed=cfg.seed
+            votes, p_keep, ensemble=cfg.ensemble, concepts=cfg.concepts, seed=cfg.seed
         )
     with clock.stage("subset"):
         digest = write_subset(run / "subset", decisions)
         (run / "subset").write("scores.parquet", votes.scores.dump())
         (run / "subset").write("label_model.json", model.to_json().encode())
+        if end is not None:
+            (run / "subset").write("end_model.json", end.to_json().encode())
         (run / "subset").write("rules.json", rules_json(votes.rules))
     return Curated(tuple(shards), votes.scores, votes, model, decisions, digest)
 
@@ -132,6 +135,7 @@ def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
     _require(
         [
             *((f"rule {r.name!r}", c, _taken_by(r)) for r in cfg.rules for c in r.columns),
+            *(("ensemble.end_model", c, (*NUMBERS, "embedding")) for c in _end_columns(cfg)),
             ("concepts.embedding", cfg.concepts.embedding, ("embedding",)),
             ("concepts.copy_bits", HASH, ("uint64",)),
             *(("alignment and consensus", column, ("embedding",)) for column in READS),
@@ -162,6 +166,10 @@ def _write(kind: str, columns: Sequence[Column], written: dict[str, str]) -> Non
                 "table has, expected a new one; rename it, or take one of the two out"
             )
         written[column.name] = column.dtype
+
+
+def _end_columns(cfg: Curation) -> tuple[str, ...]:
+    return cfg.ensemble.end_model.columns if cfg.ensemble.end_model else ()
 
 
 def _taken_by(rule: Primitive | ReadyMade) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
-from filters.ensemble import Labelled, PatternCounts, count, count_labels, merge
+from filters.ensemble import Labelled, Moments, PatternCounts, Tally, count_labels
 from filters.ensemble.patterns import decode, encode
 from filters.extract import Column
 from filters.rules import Band, Condition, Primitive, ReadyMade
@@ -43,7 +43,6 @@ from pipeline.tables import read
 KIND = "votes"
 VERSION = 1  # raised when rules of the same settings vote, or votes are packed, in another way
 AT_ONCE = 16  # shards of one task
-MERGED_AT_ONCE = 16  # counts that are held apart
 RESOLVED = "rules.json"  # beside the tables, so that quantiles are found once
 RULES = TypeAdapter(tuple[Annotated[Band | Condition, Field(discriminator="kind")], ...])
 
@@ -58,14 +57,15 @@ class Votes:
         rules: M rules, ready-made ones replaced by what they stand for, and quantiles by the
             values that they are in this pool.
         scores: What is known of the pool, with the columns of the votes.
-        counts: How often each pattern of votes occurs among the good rows.
+        counts: How often each pattern of votes occurs among the good rows, or, where there are too
+            many patterns, each pair of votes.
         labelled: What people say of a few of them, or None.
         without_votes: Labelled pairs that have no votes, such as broken pictures.
     """
 
     rules: tuple[Primitive, ...]
     scores: Scores
-    counts: PatternCounts
+    counts: PatternCounts | Moments
     labelled: Labelled | None = None
     without_votes: int = 0
 
@@ -135,29 +135,18 @@ def cast_votes(
     is_stored_S = located.stage_SW[:, 0] >= 0
     work = _Work(resolved, scores, stage, is_stored_S, labels)
     todo = [range(at, min(at + AT_ONCE, len(scores))) for at in range(0, len(scores), AT_ONCE)]
-    counts: list[PatternCounts] = []
+    tally = Tally()
     found: list[_Found] = []
     with Writer(store, f"{KIND}-{uuid.uuid4().hex}") as journal:
         for part in execute.map(_cast_some, work, todo, weights={}):
             for record in part.records:
                 journal.add(record)
             found += part.found
-            counts.append(part.counts)
-            counts = [added(counts)] if len(counts) >= MERGED_AT_ONCE else counts
+            tally.add(part.counts)
     located = locate(shards, located.writes, Ledger(store))
     (source,) = located.scores(store).sources
     labelled, without = _labelled(labels, found)
-    return Votes(resolved, scores.plus(source), added(counts), labelled, without)
-
-
-def counted(votes_NM: NDArray[np.int8]) -> PatternCounts:
-    """Count the patterns of N rows."""
-    return count(votes_NM)
-
-
-def added(parts: Sequence[PatternCounts]) -> PatternCounts:
-    """Add counts up, in any order."""
-    return merge(parts)
+    return Votes(resolved, scores.plus(source), tally.total(), labelled, without)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +170,7 @@ class _Found:
 @dataclass(frozen=True, slots=True)
 class _Part:
     records: list[Record]
-    counts: PatternCounts
+    counts: PatternCounts | Moments
     found: list[_Found]
 
 
@@ -206,18 +195,18 @@ def rules_json(rules: Sequence[Primitive]) -> bytes:
 
 def _cast_some(work: _Work, weights: Mapping[str, Path], shards: Sequence[int]) -> _Part:
     del weights
-    records, counts, found = [], [], []
+    records, tally, found = [], Tally(), []
     for shard in shards:
         if work.is_stored_S[shard]:
             votes_NM = _stored(work, shard)
         else:
             votes_NM, record = _cast(work, shard)
             records.append(record)
-        counts.append(counted(votes_NM))
+        tally.add(votes_NM)
         if work.labels is not None:
             hits = find_labelled(work.scores, shard, work.labels)
             found.append(_Found(shard, hits, votes_NM[hits.row_n]))
-    return _Part(records, added(counts), found)
+    return _Part(records, tally.total(), found)
 
 
 def _cast(work: _Work, shard: int) -> tuple[NDArray[np.int8], Record]:
