@@ -45,6 +45,7 @@ def fit_votes(votes: Votes, cfg: Ensemble, *, seed: int) -> LabelModel:
     return fit_label_model(
         votes.counts, model=cfg.model, prior=cfg.prior, seed=seed,
         labelled=votes.labelled, share_copies=cfg.share_copies,
+        columns=[rule.columns for rule in votes.rules],
     )  # fmt: skip
 
 

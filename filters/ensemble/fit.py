@@ -3,6 +3,7 @@
 Letters: N rows, M rules, K classes.
 """
 
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -30,6 +31,7 @@ def fit_label_model(
     seed: int = 0,
     labelled: Labelled | None = None,
     share_copies: bool = True,
+    columns: Sequence[Hashable] = (),
 ) -> LabelModel:
     """Fit how much each rule's votes say.
 
@@ -43,6 +45,8 @@ def fit_label_model(
         labelled: A few rows with labels.
         share_copies: Find rules that vote alike (`groups.py`) and let them share their evidence. A
             method that reads labels sees by itself what copies are worth.
+        columns: M times what a rule reads, if known: rules that read the same are one group,
+            however they vote.
 
     Raises:
         ValueError: The prior is no probability or cannot be estimated, there are no rows, or the
@@ -53,7 +57,7 @@ def fit_label_model(
     if moments.rows == 0:
         raise ValueError("ensemble: got no rows to vote on, expected at least one usable pair")
     apart = share_copies and method.shares_copies and not method.needs_labels
-    together = groups(moments) if apart else [[m] for m in range(moments.rules)]
+    together = groups(moments, columns) if apart else [[m] for m in range(moments.rules)]
     known = Known(counts, moments, labelled, np.full(moments.classes, 1 / moments.classes), seed)
     leaders = only(known, [group[0] for group in together])
     _require(method, leaders, together)

@@ -4,16 +4,12 @@ A label model that takes them for independent believes the largest such group wh
 five copies of a rule that is right on 0.60 of the rows outvote four that are right on 0.85. So only
 one of a group takes part in a fit, and each gets a share of its evidence.
 
-How alike two rules are is read from pairs of votes. With drop < abstain < keep as numbers,
+Rules that read the same columns are a group by what they are: all their errors come from there.
+Of others, the votes have to tell. How alike two rules are is read from pairs of votes, as numbers
+with drop < abstain < keep: their correlation, or that on the rows where both vote, for copies that
+abstain on different rows. Opposites have -1.
 
-    likeness = Cov(s, t) / (the largest covariance that rules with these vote shares can have),
-
-Loevinger's H (1948). It is 1 where the votes never contradict an order of the rows: for copies,
-and for any two cuts of one column, however far apart and however little they agree. Of opposites
-it is 1 with the smallest covariance. The same of the rows where both vote finds copies that abstain
-on different rows.
-
-Two rules right on a share a of balanced rows, and independent given the class, reach
+Rules that are independent given the class, and right on a share a of balanced rows, reach
 (2 a - 1)^2 by their accuracy alone: 0.49 at 0.85, 0.74 at 0.93. So below `ALIKE` there is nothing
 to explain, and what is above is a group unless the accuracies of both, as other rules witness
 them, explain it: by any two k, l, Corr(i, j) = Corr(i, k) Corr(j, l) / Corr(k, l) where nothing but
@@ -24,9 +20,14 @@ the class connects them. What cannot be told:
   those twice costs little.
 - Without two witnesses, which are not alike themselves, only rules that as good as never contradict
   each other are taken for a group.
+- Cuts of one column that lie far apart hardly agree, so the columns have to be said. (Loevinger's
+  H, covariance over the largest that the shares admit, would find them; but it is as large for any
+  rare drop rule that finds part of what a broad one does, and those know different things.)
 
 Letters: M rules, K classes.
 """
+
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,26 +35,39 @@ from numpy.typing import NDArray
 from filters.ensemble.moments import Moments
 
 BINARY = 2  # classes whose votes are numbers
-ALIKE = 0.75  # likeness from which on accuracies have to explain it
-SIGMAS = 3.0  # by which it is at least SURE
+ALIKE = 0.75  # from which on accuracies have to explain it
+SIGMAS = 3.0  # standard errors by which it is at least SURE
 SURE = 0.5
 EXPLAINED = 0.8  # of the correlation, from which on accuracies do
 NOTHING = 1e-9  # of a covariance
-NEVER = 0.98  # likeness of rules that never contradict each other, where nobody witnesses
+NEVER = 0.98  # of rules that never contradict each other, where nobody witnesses
 
 
-def groups(moments: Moments) -> list[list[int]]:
+def groups(moments: Moments, columns: Sequence[Hashable] = ()) -> list[list[int]]:
     """Return all rules in groups of one and more, each led by the rule whose votes vary most.
 
-    Two rules that both vote like a third are in one group.
+    Two rules that are both like a third are in one group.
+
+    Args:
+        moments: Pairs of votes.
+        columns: M times what a rule reads; empty if that is not known.
     """
-    correlation_MM, likeness_MM, varies_M = _over_all_rows(moments)
-    near_MM = np.maximum(likeness_MM, _where_both_vote(moments)) >= ALIKE
-    if moments.classes == BINARY:  # else votes are no numbers, and cannot be witnessed
-        near_MM &= ~_explained(correlation_MM, likeness_MM, near_MM, moments.rows)
+    rules = range(moments.rules)
+    same_MM = np.zeros((len(rules), len(rules)), bool)
+    if columns:
+        same_MM[:] = [[columns[i] == columns[j] for j in rules] for i in rules]
+    is_binary = moments.classes == BINARY
+    alike_MM, error_MM = _correlation(moments) if is_binary else _agreement(moments)
+    alike_MM = np.where(np.abs(alike_MM) - SIGMAS * error_MM >= SURE, alike_MM, 0.0)
+    np.fill_diagonal(alike_MM, 0.0)
+    near_MM = same_MM | (np.abs(alike_MM) >= ALIKE)
+    if is_binary:  # else votes are no numbers, and cannot be witnessed
+        near_MM = same_MM | (near_MM & ~_explained(_correlation(moments)[0], near_MM, moments.rows))
+    votes_MK = moments.votes
+    spread_M = votes_MK.sum(axis=1) - (votes_MK**2).sum(axis=1) / moments.rows
     group_M = _connected(near_MM)
     parts = [np.flatnonzero(group_M == g).tolist() for g in np.unique(group_M)]
-    return [sorted(part, key=lambda m: (-varies_M[m], m)) for part in parts]
+    return [sorted(part, key=lambda m: (-spread_M[m], m)) for part in parts]
 
 
 def within_class(
@@ -69,7 +83,7 @@ def within_class(
     Returns:
         Absolute values at most 1, [M, M]; 1 on the diagonal.
     """
-    covariance_MM, _ = _signed(moments)
+    covariance_MM = _covariance(moments)
     within_MM = covariance_MM - variance * np.outer(difference_M, difference_M)
     floor_M = 1e-6 * np.diag(covariance_MM) + NOTHING
     scale_M = 1 / np.sqrt(np.maximum(np.diag(within_MM), floor_M))
@@ -78,73 +92,38 @@ def within_class(
     return correlation_MM
 
 
-def _signed(moments: Moments) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return covariances of votes as numbers, and the shares of votes above drop, above abstain."""
+def _covariance(moments: Moments) -> NDArray[np.float64]:
+    """Return covariances of votes as -1 for drop, 0 for abstain, 1 for keep."""
     share_M2 = moments.votes / moments.rows
     mean_M = share_M2[:, 1] - share_M2[:, 0]
     sign_2 = np.array([-1.0, 1.0])
     product_MM = np.einsum("iajb,a,b->ij", moments.pair_MKMK / moments.rows, sign_2, sign_2)
-    above_M2 = np.stack([1 - share_M2[:, 0], share_M2[:, 1]], axis=1)
-    return product_MM - np.outer(mean_M, mean_M), above_M2
+    return product_MM - np.outer(mean_M, mean_M)
 
 
-def _over_all_rows(
-    moments: Moments,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return correlations, likenesses and variances of votes as numbers; K = 2."""
-    if moments.classes > BINARY:
-        nothing_MM = np.zeros((moments.rules, moments.rules))
-        return nothing_MM, nothing_MM, moments.votes.sum(axis=1).astype(np.float64)
-    covariance_MM, above_M2 = _signed(moments)
-    varies_M = np.maximum(np.diag(covariance_MM), 0.0)
-    product_MM = np.sqrt(np.outer(varies_M, varies_M))
-    a, b = above_M2[:, None, :, None], above_M2[None, :, None, :]
-    most_MM = (np.minimum(a, b) - a * b).sum(axis=(2, 3))  # nested indicators
-    least_MM = (np.maximum(a + b - 1, 0.0) - a * b).sum(axis=(2, 3))  # as disjoint as can be
-    correlation_MM = _ratio(covariance_MM, product_MM)
-    sigma_MM = product_MM / np.sqrt(moments.rows)
-    return correlation_MM, _likeness(covariance_MM, most_MM, least_MM, sigma_MM), varies_M
+def _correlation(moments: Moments) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return correlations of votes as numbers, and their standard errors without any; K = 2."""
+    covariance_MM = _covariance(moments)
+    deviation_M = np.sqrt(np.maximum(np.diag(covariance_MM), 0.0))
+    scale_MM = np.outer(deviation_M, deviation_M)
+    correlation_MM = _ratio(covariance_MM, np.where(scale_MM > NOTHING, scale_MM, 0.0))
+    return correlation_MM, np.full_like(correlation_MM, 1 / np.sqrt(moments.rows))
 
 
-def _where_both_vote(moments: Moments) -> NDArray[np.float64]:
-    """Return likenesses on the rows where both rules vote; chance-corrected agreement if K > 2."""
+def _agreement(moments: Moments) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return agreement where both rules vote, beyond chance, and its standard errors; any K."""
     pair = moments.pair_MKMK.astype(np.float64)
     both_MM = pair.sum(axis=(1, 3))
     first_MMK = _ratio(pair.sum(axis=3).transpose(0, 2, 1), both_MM[:, :, None])
-    second_MMK = first_MMK.transpose(1, 0, 2)
-    sigma_MM = _ratio(np.ones_like(both_MM), np.sqrt(both_MM))
-    if moments.classes > BINARY:
-        chance_MM = (first_MMK * second_MMK).sum(axis=2)
-        beyond_MM = _ratio(np.einsum("iaja->ij", pair), both_MM) - chance_MM
-        sigma_MM *= np.sqrt(chance_MM * (1 - chance_MM))
-        return _likeness(beyond_MM, 1 - chance_MM, np.zeros_like(both_MM), sigma_MM)
-    a, b = first_MMK[:, :, 1], second_MMK[:, :, 1]
-    covariance_MM = _ratio(pair[:, 1, :, 1], both_MM) - a * b
-    sigma_MM *= np.sqrt(np.maximum(a * (1 - a) * b * (1 - b), 0.0))
-    least_MM = np.maximum(a + b - 1, 0.0) - a * b
-    return _likeness(covariance_MM, np.minimum(a, b) - a * b, least_MM, sigma_MM)
-
-
-def _likeness(
-    covariance_MM: NDArray[np.float64],
-    most_MM: NDArray[np.float64],
-    least_MM: NDArray[np.float64],
-    sigma_MM: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return covariances over the largest, or the least, that can be; 0 where chance may be all."""
-    bound_MM = np.where(covariance_MM > 0, most_MM, -least_MM)
-    bound_MM = np.where(bound_MM > NOTHING, bound_MM, 0.0)  # votes that do not vary
-    sure_MM = _ratio(np.abs(covariance_MM) - SIGMAS * sigma_MM, bound_MM) >= SURE
-    likeness_MM = np.where(sure_MM, _ratio(np.abs(covariance_MM), bound_MM), 0.0)
-    np.fill_diagonal(likeness_MM, 0.0)
-    return likeness_MM
+    chance_MM = (first_MMK * first_MMK.transpose(1, 0, 2)).sum(axis=2)
+    beyond_MM = _ratio(np.einsum("iaja->ij", pair), both_MM) - chance_MM
+    room_MM = np.where(1 - chance_MM > NOTHING, 1 - chance_MM, 0.0)
+    error_MM = np.sqrt(_ratio(chance_MM, both_MM * room_MM))
+    return _ratio(beyond_MM, room_MM), error_MM
 
 
 def _explained(
-    correlation_MM: NDArray[np.float64],
-    likeness_MM: NDArray[np.float64],
-    near_MM: NDArray[np.bool_],
-    rows: int,
+    correlation_MM: NDArray[np.float64], near_MM: NDArray[np.bool_], rows: int
 ) -> NDArray[np.bool_]:
     """Tell the pairs whose accuracies, as rules of other groups witness them, are explanation."""
     group_M = _connected(near_MM)
@@ -160,7 +139,7 @@ def _explained(
                 correlation_MM[i, j]
             )
         else:
-            explains = likeness_MM[i, j] < NEVER
+            explains = abs(correlation_MM[i, j]) < NEVER
         explained_MM[i, j] = explained_MM[j, i] = explains
     return explained_MM
 

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from filters.ensemble import fit_label_model
+from filters.ensemble import Triplet, fit_label_model
 from filters.rules import Band, Condition
 from pipeline.config import Concepts, Ensemble
 from pipeline.decide import decide
@@ -48,14 +48,17 @@ def cast(pool, home, shards=3, order=None):
 
 
 def decided(votes, **settings):
-    cfg = Ensemble(**settings)
-    return decide(votes, fit_votes(votes, cfg, seed=0), ensemble=cfg, concepts=ALL, seed=0)
+    cfg = Ensemble(model=Triplet(), prior=0.7, share_copies=False, **settings)
+    model = fit_votes(votes, cfg, seed=0)
+    return decide(votes, lambda s: model.predict(votes.of(s)), ensemble=cfg, concepts=ALL, seed=0)
 
 
 def by_hand(pool, votes):
     """Return uid -> (p, vetoed) of the good rows."""
     votes_NM = np.concatenate([votes.of(shard) for shard in range(3)])
-    p_N = fit_label_model(votes_NM, model="triplet", prior=0.7).predict(votes_NM)
+    p_N = fit_label_model(votes_NM, model="triplet", prior=0.7, share_copies=False).predict(
+        votes_NM
+    )
     uids = [uid for uid, ok in zip(pool.uids, pool.is_ok, strict=True) if ok]
     return {u: (p, v) for u, p, v in zip(uids, p_N, votes_NM[:, 3] == 0, strict=True)}
 

@@ -82,7 +82,7 @@ def test_tables_and_json_say_the_same(run, votes, tmp_path):
     assert shown["# agreement: share of equal votes where both vote"][1][4] == ""
     assert sum(told["rows_by_votes"]) == sum(told["rows_by_p_keep"]) == ROWS
     assert "# labels on each rule" not in shown
-    assert ["model", "triplet"] in shown["# ensemble"]
+    assert ["model", "latent_class"] in shown["# ensemble"]
 
 
 def test_labels_of_the_run_are_taken_and_others_on_request(run, votes, tmp_path):

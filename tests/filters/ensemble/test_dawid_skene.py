@@ -76,7 +76,7 @@ def test_patterns_give_what_the_plain_rule_gives_on_rows(case, abstain, held):
 
 
 def test_tennis_rally_has_the_figures_of_the_benchmark():
-    model = fit_label_model(train_counts(), model=DawidSkene(learn_prior=True))
+    model = fit_label_model(train_counts(), model=DawidSkene(learn_prior=True), prior=0.5)
     assert (model.told["steps"], model.told["converged"]) == (21, True)
     assert model.prior == pytest.approx([0.556, 0.444], abs=5e-4)
     dev = dev_labelled()
@@ -127,16 +127,19 @@ def test_a_class_without_votes_dies_out_and_nothing_is_undefined():
         count(votes, classes=3), model=DawidSkene(learn_prior=True), prior=(1 / 3,) * 3
     )
     assert three.told["died_out"] == [2]
-    two = fit_label_model(count(votes), model=DawidSkene(learn_prior=True))
+    two = fit_label_model(count(votes), model=DawidSkene(learn_prior=True), prior=0.5)
     p = three.predict_proba(votes)
     assert p[:, :2] == pytest.approx(two.predict_proba(votes), abs=1e-9)
     assert (p[:, 2] == 0).all()
 
 
+APART = {"prior": 0.5, "share_copies": False}
+
+
 def test_smoothing_keeps_a_rare_symbol_from_ruling_a_class_out():
     votes = np.array([[1, 1, 1, 1]] * 500 + [[0, 0, 0, -1]] * 500, np.int8)
-    at_once = fit_label_model(count(votes), model="dawid_skene")
-    smooth = fit_label_model(count(votes), model=DawidSkene(smoothing=10.0))
+    at_once = fit_label_model(count(votes), model="dawid_skene", **APART)
+    smooth = fit_label_model(count(votes), model=DawidSkene(smoothing=10.0), **APART)
     row = np.array([[-1, -1, -1, 1]], np.int8)
     assert at_once.predict(row) != pytest.approx(0.5)
     # The only rule that is asked voted keep on 500 of 500 good rows and no bad one; ten rows of
@@ -147,7 +150,7 @@ def test_smoothing_keeps_a_rare_symbol_from_ruling_a_class_out():
 
 def test_it_says_that_it_was_stopped():
     _, votes = planted(CASES["two classes"][0], rows=500, prior=(0.3, 0.7))
-    model = fit_label_model(count(votes), model=DawidSkene(most_steps=2))
+    model = fit_label_model(count(votes), model=DawidSkene(most_steps=2), prior=0.5)
     assert (model.told["steps"], model.told["converged"]) == (2, False)
 
 

@@ -58,7 +58,8 @@ def test_labels_weigh_rules_by_log_odds_over_a_guess():
     assert model.accuracy[:3] == pytest.approx(smoothed)
     assert np.isnan(model.accuracy[3])
     assert model.weight == pytest.approx([*np.log([2 * 5 / 2, 2 * 3 / 4]), 0, 0])
-    assert model.told == {"weights": "labels", "without_a_say": [2, 3]}
+    assert model.told["weights"] == "labels"
+    assert model.told["without_a_say"] == [2, 3]
     # only rules without a say have voted
     assert model.predict_proba(np.array([[-1, -1, 0, 1]], np.int8))[0] == pytest.approx(prior)
 
@@ -87,4 +88,6 @@ def test_weights_that_are_none_are_refused(weights):
 
 def test_weights_of_other_rules_are_refused():
     with pytest.raises(ValueError, match="got 3, expected one of each of 2 rules"):
-        fit_label_model(count(every_pattern(2, 2)), model=WeightedMajority(weights=(1.0,) * 3))
+        fit_label_model(
+            count(every_pattern(2, 2)), model=WeightedMajority(weights=(1.0,) * 3), prior=0.5
+        )

@@ -124,7 +124,9 @@ def test_a_rule_of_one_class_of_three_is_modelled_as_it_is():
 
 def test_a_prior_that_outweighs_the_votes_leaves_the_accuracy_where_it_started():
     votes = np.array([[1, 1, 1, 0]] * 500 + [[0, 0, 0, 0]] * 499 + [[0, 0, 0, 1]], np.int8)
-    strong = fit_label_model(count(votes), model=NaiveBayes(strength=1e6))
+    strong = fit_label_model(
+        count(votes), model=NaiveBayes(strength=1e6), prior=0.5, share_copies=False
+    )
     right = np.exp(np.array(strong.evidence))[:, [1, 2], [0, 1]]
     assert right == pytest.approx(np.full((4, 2), 0.9), abs=1e-4)
 

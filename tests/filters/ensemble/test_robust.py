@@ -38,6 +38,9 @@ def with_copies(*, flipped=0.0, opposite=(), seed=0):
     return good, votes
 
 
+COLUMNS = (*"abcd", *["cut"] * 5)
+
+
 def with_cuts(*, seed=0):
     """Four good rules, and five cuts of one column that knows little."""
     good, own = cast(FOUR, prior=0.4, seed=seed)
@@ -97,19 +100,19 @@ def test_copies_of_a_rule_change_nothing():
 
 def test_sharding_and_order_of_rows_change_no_bit():
     _, votes = with_cuts()
-    whole = ours(votes)
+    whole = ours(votes, columns=COLUMNS)
     shuffled = np.random.default_rng(2).permutation(votes)
     parts = [count(part) for part in np.array_split(shuffled, 5)]
-    assert fit_label_model(merge(parts[::-1])) == whole
+    assert fit_label_model(merge(parts[::-1]), columns=COLUMNS) == whole
     silent = np.insert(votes, 3, -1, axis=1)
-    wide = ours(silent)
+    wide = ours(silent, columns=(*"abcs", *COLUMNS[3:]))
     assert wide.predict(silent) == pytest.approx(whole.predict(votes), abs=1e-9)
     assert np.isnan(wide.accuracy[3])
 
 
 def test_cuts_of_one_column_are_one_group():
     good, votes = with_cuts()
-    model = ours(votes)
+    model = ours(votes, columns=COLUMNS)
     assert model.told["groups"] == [[4, 5, 6, 7, 8]]
     assert all(0.2 <= share < 0.5 for share in model.share[4:])
     assert right(snorkel(votes), good) < 0.7

@@ -86,7 +86,9 @@ def test_a_row_without_votes_gets_the_prior(pool, kind):
 def test_it_beats_the_mean_of_votes_on_rows_it_has_not_seen(kind):
     train, test = planted(600, seed=3), planted(3000, seed=4)
     model = fit(train, kind)
-    mean = fit_label_model(train[0], model="majority").predict(test[0])
+    mean = fit_label_model(train[0], model="majority", prior=0.5, share_copies=False).predict(
+        test[0]
+    )
     assert log_loss(model.predict(test[0]), test[1]) < 0.6
     right = [((p > 0.5) == test[1]).mean() for p in (model.predict(test[0]), mean)]
     assert right[0] > right[1] + 0.02
@@ -124,7 +126,8 @@ def test_least_squares_is_the_bounded_optimum_over_rows(pool, negative):
 
 def test_least_squares_counts_votes_when_labels_are_too_few(pool):
     votes, _ = pool
-    few, majority = fit(pool, "least_squares", labels=49), fit_label_model(votes, model="majority")
+    few = fit(pool, "least_squares", labels=49)
+    majority = fit_label_model(votes, model="majority", prior=0.5, share_copies=False)
     np.testing.assert_array_equal(few.predict(votes), majority.predict(votes))
     assert "49 labels" in few.told["fallback"]
     assert "fallback" not in fit(pool, "least_squares", labels=50).told
@@ -209,7 +212,7 @@ def test_a_class_without_labels_is_refused(pool):
     known = count_labels(votes[:20], np.r_[np.ones(17, int), np.zeros(3, int)])
     for kind in ("logistic", "boosted"):
         with pytest.raises(ValueError, match="got 3 of class 0, expected at least 5 of each"):
-            fit_label_model(votes, model=kind, labelled=known)
+            fit_label_model(votes, model=kind, prior=0.5, labelled=known)
 
 
 def test_boosted_without_its_library_says_how_to_install_it(pool, monkeypatch):
@@ -239,6 +242,6 @@ def test_labels_alone_are_read(pool):
     known = count_labels(votes, label)
     assert isinstance(known, Labelled)
     for kind in KINDS[:2]:
-        first = fit_label_model(votes, model=kind, labelled=known)
-        second = fit_label_model(votes[:100], model=kind, labelled=known)
+        first = fit_label_model(votes, model=kind, prior=0.5, labelled=known)
+        second = fit_label_model(votes[:100], model=kind, prior=0.5, labelled=known)
         np.testing.assert_array_equal(first.predict(votes), second.predict(votes))
