@@ -10,8 +10,9 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/thresher demo
 
+# A file runs in one process, two at a time: fixtures are made once, and two cores are busy.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Style, types, layers, declared dependencies.
 check: $(STAMP)
