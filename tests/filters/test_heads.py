@@ -31,9 +31,9 @@ def test_a_linear_head_as_laion_publishes_them(tmp_path):
     save_torch(linear.state_dict(), place)
     x = embeddings(40, 12)
     expected = linear(torch.from_numpy(x).float())[:, 0].detach().numpy()
-    np.testing.assert_allclose(applied(place, x), expected, rtol=1e-5)
+    np.testing.assert_allclose(applied(place, x), expected, rtol=1e-5, atol=1e-6)
     probability = applied(place, x, output="sigmoid")
-    np.testing.assert_allclose(probability, 1 / (1 + np.exp(-expected)), rtol=1e-5)
+    np.testing.assert_allclose(probability, 1 / (1 + np.exp(-expected)), rtol=1e-5, atol=1e-6)
     assert probability.dtype == np.float32
 
 
