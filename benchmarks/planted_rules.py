@@ -21,6 +21,7 @@ class Case:
         rules: What each does with rows of each class.
         columns: The column that each rule cuts; empty is one each. Two equal rules on one column
             are copies, two others cuts of it at different places.
+        told: Ours is told what each rule reads, as a config does; otherwise the votes have to tell.
         opposite: Rules whose votes are then turned round.
         flipped: Share of the votes of a rule that is not alone on its column that it gets wrong.
         missing: Share of rows on which the first three rules have nothing to vote on.
@@ -29,6 +30,7 @@ class Case:
     prior: float
     rules: Sequence[Rule]
     columns: Sequence[int] = ()
+    told: bool = False
     opposite: Sequence[int] = ()
     flipped: float = 0.0
     missing: float = 0.0
@@ -124,8 +126,9 @@ CASES = {
     "the copies, two of them opposite": Case(
         prior=0.5, rules=COPIES, columns=ONE_COLUMN, opposite=(5, 7)
     ),
-    "five cuts of one weak column": Case(
+    "five cuts of one weak column, columns told": Case(
         prior=0.4,
+        told=True,
         rules=[
             *FOUR, above(0.85, 0.7), above(0.7, 0.5), above(0.6, 0.4), above(0.5, 0.3),
             above(0.3, 0.15),

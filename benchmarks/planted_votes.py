@@ -71,8 +71,8 @@ def one_seed(case: Case, fits: Sequence[Fit], rows: int, seed: int) -> list[floa
         MajorityLabelVoter().predict_proba(votes)[:, 1],
         *[fit(votes, UNIFORM) for fit in fits],
         *[fit(votes, case.prior) for fit in fits],
-        default(votes),
-        fit_label_model(count(votes), prior=case.prior).predict(votes),
+        ours(votes, case, prior="estimated"),
+        ours(votes, case, prior=case.prior),
         case.optimal(votes),
     ]
     return [accuracy(p, good) for p in found]
@@ -113,10 +113,11 @@ def official(python: str) -> Fit:
     return fit
 
 
-def default(votes: Votes) -> Probability:
-    """Fit ours as it is, NaN where it asks for a prior."""
+def ours(votes: Votes, case: Case, *, prior: float | str) -> Probability:
+    """Fit ours with its default settings, NaN where it asks for a prior."""
+    columns = case.columns if case.told else ()
     try:
-        return fit_label_model(count(votes)).predict(votes)
+        return fit_label_model(count(votes), prior=prior, columns=columns).predict(votes)
     except ValueError:
         return np.full(len(votes), np.nan)
 
