@@ -12,7 +12,7 @@ demo: $(STAMP)
 
 # A file runs in one process, two at a time: fixtures are made once, and two cores are busy.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Style, types, layers, declared dependencies.
 check: $(STAMP)
