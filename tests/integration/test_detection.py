@@ -32,4 +32,5 @@ def test_a_shipped_config_runs_whole(name, tmp_path):
     scores = Scores.load((Folder(str(tmp_path / "run")) / "subset").read("scores.parquet"))
     declared = {c.name for what in (*cfg.extract, *cfg.derive) for c in what.columns}
     views = {f"alignment_{view}" for view in ("flipped", "upside_down", "cropped", "masked")}
-    assert declared | views | {"alignment", "consensus"} == set(scores.columns)
+    fitted = {"alignment", "consensus", "votes_0"}
+    assert declared | views | fitted == set(scores.columns)
