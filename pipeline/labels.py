@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.labelling.answers import RANDOM, UID_BYTES
 from pipeline.schema import Reason
 from pipeline.scores import Scores
 from pipeline.tables import embedding, is_embedding, read
 
-UID_BYTES = 16
+TARGET, CHOSEN = "label", "chosen"  # columns
 HEX = re.compile("[0-9a-fA-F]{1,32}")
 
 
@@ -29,10 +30,25 @@ class Labels:
     Attributes:
         uid_N: Sorted, each once; 16 bytes.
         target_N: float64; 0 and 1 for classes, or any number.
+        random_N: Pairs that were shown at random: shares hold for the pool among these alone. All
+            of them where nobody says why they were shown.
     """
 
     uid_N: NDArray[np.bytes_]
     target_N: NDArray[np.float64]
+    random_N: NDArray[np.bool_]
+
+    def at_random(self) -> "Labels":
+        """Return those of pairs that were shown at random."""
+        some_N = self.random_N
+        return Labels(self.uid_N[some_N], self.target_N[some_N], self.random_N[some_N])
+
+    def places(self, uid_n: NDArray[np.bytes_]) -> NDArray[np.int64]:
+        """Return where the labels of n pairs are, int64 [n]; -1 for a pair without."""
+        if not len(self.uid_N):
+            return np.full(len(uid_n), -1)
+        place_n = np.minimum(np.searchsorted(self.uid_N, uid_n), len(self.uid_N) - 1)
+        return np.where(self.uid_N[place_n] == uid_n, place_n, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +81,44 @@ class LabelledValues:
     lacking: int
 
 
-def read_labels(place: str, *, target: str, one_kind: bool = False) -> Labels:
+def read_keep_labels(place: str, *, least: int = 1) -> Labels:
+    """Read labels of 1 for keep and 0 for drop, as `thresher label` writes them.
+
+    Args:
+        place: Path or URL.
+        least: Distinct labels that there have to be.
+
+    Raises:
+        ValueError: As `read_labels` does, or a label is neither 0 nor 1.
+    """
+    labels = read_labels(place, target=TARGET, least=least)
+    if not (is_class_N := np.isin(labels.target_N, (0.0, 1.0))).all():
+        raise ValueError(
+            f"labels: got {labels.target_N[~is_class_N][0]:g} in column {TARGET!r} of {place}, "
+            "expected 1 for keep or 0 for drop; leave the other rows out"
+        )
+    return labels
+
+
+def read_labels(place: str, *, target: str, least: int = 2) -> Labels:
     """Read a Parquet file with `uid` (16 bytes, or hex digits) and a column of numbers.
+
+    Where a column `chosen` says why each pair was shown, it is read too.
 
     Args:
         place: Path or URL.
         target: Name of the column.
-        one_kind: Labels that are all the same will do, too.
+        least: Distinct labels that there have to be.
 
     Raises:
         ValueError: It cannot be read, has no label, a uid that is none, or one uid twice.
     """
-    table = read(place, ["uid", target])
+    table = read(place)
+    if missing := {"uid", target} - set(table.column_names):
+        raise ValueError(
+            f"labels: got {place} without {', '.join(sorted(missing))}, expected columns uid and "
+            f"{target}; `thresher label RUN` writes a file of uid and {TARGET}"
+        )
     uids = [_uid(value) for value in table.column("uid").to_pylist()]
     try:
         target_N = table.column(target).cast(pa.float64()).fill_null(np.nan).to_numpy()
@@ -95,7 +137,7 @@ def read_labels(place: str, *, target: str, one_kind: bool = False) -> Labels:
         raise ValueError(
             f"labels: got {twice.hex()} twice in {place}, expected each uid once; decide for one"
         )
-    if len(np.unique(target_N)) < (1 if one_kind else 2):
+    if len(np.unique(target_N)) < least:
         found = f"only {target_N[0]:g}" if len(target_N) else "no row"
         raise ValueError(
             f"labels: got {found} in column {target!r} of {place}, expected both 0 and 1, or "
@@ -103,7 +145,13 @@ def read_labels(place: str, *, target: str, one_kind: bool = False) -> Labels:
         )
     uid_N = np.array(uids, f"S{UID_BYTES}")
     order_N = np.argsort(uid_N)
-    return Labels(uid_N[order_N], target_N[order_N])
+    return Labels(uid_N[order_N], target_N[order_N], _at_random(table)[order_N])
+
+
+def _at_random(table: pa.Table) -> NDArray[np.bool_]:
+    if CHOSEN not in table.column_names:
+        return np.ones(len(table), bool)
+    return pc.equal(table.column(CHOSEN), RANDOM).fill_null(False).to_numpy()
 
 
 def _uid(value: object) -> bytes:
@@ -153,8 +201,8 @@ def find_labelled(scores: Scores, shard: int, labels: Labels) -> Hits:
     """Look the pairs of a shard up among the labels."""
     base = scores.read(shard, ["uid", "status"])
     uid_N = np.array(base.column("uid").to_pylist(), f"S{UID_BYTES}")
-    position_N = np.minimum(np.searchsorted(labels.uid_N, uid_N), len(labels.uid_N) - 1)
-    is_hit_N = labels.uid_N[position_N] == uid_N
+    position_N = labels.places(uid_N)
+    is_hit_N = position_N >= 0
     is_good_N = pc.equal(base.column("status"), str(Reason.OK)).to_numpy()
     row_n = np.flatnonzero(is_hit_N[is_good_N])
     return Hits(position_N[is_hit_N], position_N[is_good_N][row_n], row_n)

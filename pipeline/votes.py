@@ -60,6 +60,7 @@ class Votes:
         counts: How often each pattern of votes occurs among the good rows, or, where there are too
             many patterns, each pair of votes.
         labelled: What people say of a few of them, or None.
+        at_random: The same of those that were shown at random: shares hold for these alone.
         without_votes: Labelled pairs that have no votes, such as broken pictures.
     """
 
@@ -67,6 +68,7 @@ class Votes:
     scores: Scores
     counts: PatternCounts | Moments
     labelled: Labelled | None = None
+    at_random: Labelled | None = None
     without_votes: int = 0
 
     def of(self, shard: int) -> NDArray[np.int8]:
@@ -145,8 +147,10 @@ def cast_votes(
             tally.add(part.counts)
     located = locate(shards, located.writes, Ledger(store))
     (source,) = located.scores(store).sources
-    labelled, without = _labelled(labels, found)
-    return Votes(resolved, scores.plus(source), tally.total(), labelled, without)
+    known = scores.plus(source)
+    if labels is None:
+        return Votes(resolved, known, tally.total())
+    return Votes(resolved, known, tally.total(), *_labelled(labels, found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +234,12 @@ def _stored(work: _Work, shard: int) -> NDArray[np.int8]:
     return unpack(good.select(names), len(work.rules))
 
 
-def _labelled(labels: Labels | None, found: Sequence[_Found]) -> tuple[Labelled | None, int]:
-    """Count labels by pattern; of a uid that the pool has twice the first good row counts."""
-    if labels is None:
-        return None, 0
+def _labelled(labels: Labels, found: Sequence[_Found]) -> tuple[Labelled, Labelled, int]:
+    """Count labels by pattern; of a uid that the pool has twice the first good row counts.
+
+    Returns:
+        All of them, those of pairs that were shown at random, and how many have no votes.
+    """
     require_in_pool(labels, [f.hits.seen_h for f in found])
     found = sorted(found, key=lambda f: f.shard)
     position_n, first_n = np.unique(
@@ -241,4 +247,6 @@ def _labelled(labels: Labels | None, found: Sequence[_Found]) -> tuple[Labelled 
     )
     votes_nM = np.concatenate([f.votes_nM for f in found])[first_n]
     label_n = labels.target_N[position_n].astype(np.int64)
-    return count_labels(votes_nM, label_n), len(labels.uid_N) - len(position_n)
+    random_n = labels.random_N[position_n]
+    at_random = count_labels(votes_nM[random_n], label_n[random_n])
+    return count_labels(votes_nM, label_n), at_random, len(labels.uid_N) - len(position_n)
