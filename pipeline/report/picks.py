@@ -19,6 +19,7 @@ from pipeline.report.text import plain
 from pipeline.schema import Reason
 
 MOST = 12  # pictures of a gallery
+BY_P_KEEP = (Reason.LOW_P_KEEP, Reason.OVER_BUDGET)  # what p(keep) decides
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +102,7 @@ def pick_reasons(decisions: pa.Table, choose: Chooser) -> tuple[Pick, ...]:
     for reason in (r for r in Reason if r in present and r != Reason.OK):
         mask_N = reason_mask(decisions, reason)
         total, meaning = int(mask_N.sum()), MEANING[reason]
-        if reason is not Reason.LOW_P_KEEP:
+        if reason not in BY_P_KEEP:
             rows = choose.first(mask_N)
             picks.append(Pick(title=reason, about=f"{meaning}; by uid", total=total, rows=rows))
             continue
