@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.labelling.answers import RANDOM, UID_BYTES
-from pipeline.schema import Reason
+from pipeline.labelling.answers import RANDOM
+from pipeline.schema import UID_BYTES, Reason
 from pipeline.scores import Scores
-from pipeline.tables import embedding, is_embedding, read
+from pipeline.tables import embedding, holds_numbers, is_embedding, numbers, read, uids
 
 TARGET, CHOSEN = "label", "chosen"  # columns
 HEX = re.compile("[0-9a-fA-F]{1,32}")
@@ -119,9 +119,9 @@ def read_labels(place: str, *, target: str, least: int = 2) -> Labels:
             f"labels: got {place} without {', '.join(sorted(missing))}, expected columns uid and "
             f"{target}; `thresher label RUN` writes a file of uid and {TARGET}"
         )
-    uids = [_uid(value) for value in table.column("uid").to_pylist()]
+    known = [_uid(value) for value in table.column("uid").to_pylist()]
     try:
-        target_N = table.column(target).cast(pa.float64()).fill_null(np.nan).to_numpy()
+        target_N = numbers(table, target, np.float64)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ValueError(
             f"labels: got a column {target!r} of {table.schema.field(target).type}, expected "
@@ -132,8 +132,8 @@ def read_labels(place: str, *, target: str, least: int = 2) -> Labels:
             f"labels: got {int((~np.isfinite(target_N)).sum())} rows of {place} without a finite "
             f"{target!r}, expected a number in each; leave these rows out"
         )
-    if len(set(uids)) < len(uids):
-        ((twice, _),) = Counter(uids).most_common(1)
+    if len(set(known)) < len(known):
+        ((twice, _),) = Counter(known).most_common(1)
         raise ValueError(
             f"labels: got {twice.hex()} twice in {place}, expected each uid once; decide for one"
         )
@@ -143,7 +143,7 @@ def read_labels(place: str, *, target: str, least: int = 2) -> Labels:
             f"labels: got {found} in column {target!r} of {place}, expected both 0 and 1, or "
             "numbers that differ; label pairs of the other kind too"
         )
-    uid_N = np.array(uids, f"S{UID_BYTES}")
+    uid_N = np.array(known, f"S{UID_BYTES}")
     order_N = np.argsort(uid_N)
     return Labels(uid_N[order_N], target_N[order_N], _at_random(table)[order_N])
 
@@ -189,7 +189,7 @@ def labelled_scores(scores: Scores, labels: Labels, *, columns: Sequence[str]) -
             "correct --scores"
         )
     for field in scores.read(0, columns).schema:
-        if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
+        if not holds_numbers(field):
             raise ValueError(
                 f"scores: got column {field.name!r} of {field.type}, expected numbers; leave it "
                 "out of --scores"
@@ -200,8 +200,7 @@ def labelled_scores(scores: Scores, labels: Labels, *, columns: Sequence[str]) -
 def find_labelled(scores: Scores, shard: int, labels: Labels) -> Hits:
     """Look the pairs of a shard up among the labels."""
     base = scores.read(shard, ["uid", "status"])
-    uid_N = np.array(base.column("uid").to_pylist(), f"S{UID_BYTES}")
-    position_N = labels.places(uid_N)
+    position_N = labels.places(uids(base))
     is_hit_N = position_N >= 0
     is_good_N = pc.equal(base.column("status"), str(Reason.OK)).to_numpy()
     row_n = np.flatnonzero(is_hit_N[is_good_N])
@@ -254,8 +253,7 @@ def _values(table: pa.Table, columns: Sequence[str]) -> NDArray[np.floating]:
     """Return an embedding, or numbers side by side."""
     if is_embedding(table.schema.field(columns[0])):
         return embedding(table, columns[0])
-    numbers = [table.column(c).cast(pa.float32()).fill_null(np.nan).to_numpy() for c in columns]
-    return np.stack(numbers, axis=1)
+    return np.stack([numbers(table, column, np.float32) for column in columns], axis=1)
 
 
 def _require_embedding(scores: Scores, column: str) -> None:

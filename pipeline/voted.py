@@ -23,10 +23,10 @@ from filters.ensemble import (
 )
 from filters.ensemble.calibration import Outcomes
 from pipeline.folder import Folder
-from pipeline.labelling.answers import LABELS, UID_BYTES
+from pipeline.labelling.answers import LABELS
 from pipeline.labels import Labels, read_keep_labels
 from pipeline.schema import Reason
-from pipeline.tables import read
+from pipeline.tables import read, uids
 
 DECISIONS = "decisions.parquet"
 
@@ -197,7 +197,7 @@ def votes_of(table: pa.Table, rules: Sequence[str]) -> NDArray[np.int8]:
 def _rows_of(scored: pa.Table, labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows that have a label, each uid's first, and their labels, int64 [n] both."""
     first_N = pc.not_equal(scored.column("reason"), str(Reason.REPEATED_UID)).to_numpy()
-    place_N = labels.places(np.array(scored.column("uid").to_pylist(), f"S{UID_BYTES}"))
+    place_N = labels.places(uids(scored))
     row_n = np.flatnonzero(first_N & (place_N >= 0))
     return row_n, labels.target_N[place_N[row_n]].astype(np.int64)
 

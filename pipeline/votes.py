@@ -28,7 +28,7 @@ from filters.ensemble import Labelled, Moments, PatternCounts, Tally, count_labe
 from filters.ensemble.patterns import decode, encode
 from filters.extract import Column
 from filters.rules import Band, Condition, Primitive, ReadyMade
-from pipeline.executors import Executor
+from pipeline.executors import Executor, some_at_once
 from pipeline.fingerprint import fingerprint
 from pipeline.folder import Folder
 from pipeline.labels import Hits, Labels, find_labelled, require_in_pool
@@ -42,7 +42,6 @@ from pipeline.tables import read
 
 KIND = "votes"
 VERSION = 1  # raised when rules of the same settings vote, or votes are packed, in another way
-AT_ONCE = 16  # shards of one task
 RESOLVED = "rules.json"  # beside the tables, so that quantiles are found once
 RULES = TypeAdapter(tuple[Annotated[Band | Condition, Field(discriminator="kind")], ...])
 
@@ -136,7 +135,7 @@ def cast_votes(
     stage = Stage(store=store, name=name, columns=vote_columns(rules), newest=ledger.newest)
     is_stored_S = located.stage_SW[:, 0] >= 0
     work = _Work(resolved, scores, stage, is_stored_S, labels)
-    todo = [range(at, min(at + AT_ONCE, len(scores))) for at in range(0, len(scores), AT_ONCE)]
+    todo = some_at_once(range(len(scores)))
     tally = Tally()
     found: list[_Found] = []
     with Writer(store, f"{KIND}-{uuid.uuid4().hex}") as journal:
