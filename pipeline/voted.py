@@ -57,10 +57,9 @@ class Voted:
         return str(prior.get("origin", "")) if isinstance(prior, dict) else ""
 
     @property
-    def sharing(self) -> tuple[tuple[str, ...], ...]:
-        """Groups of rules that share their weight as they vote alike, by name."""
-        groups = [] if self.model is None else self.model.told.get("groups", [])
-        return tuple(tuple(self.rules[m] for m in group) for group in groups)
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of rules that read the same or vote alike, by name."""
+        return tuple(tuple(self.rules[m] for m in group) for group in self.analysis.groups)
 
 
 def analyse_run(run: Folder, *, labels: str = "") -> Voted:

@@ -69,8 +69,10 @@ def fit_label_model(
         fair = labelled if at_random is None else at_random
         believed = believe(prior, counts=leaders.counts, labelled=fair, classes=moments.classes)
         fitted = fit_stand_ins(method, replace(known, prior_K=believed.prior_K), together)
-    told = {"prior": believed.told(), "adversarial": adversarial(fitted, moments)}
-    return replace(fitted, told={**fitted.told, **told})
+    told = {**fitted.told, "prior": believed.told(), "adversarial": adversarial(fitted, moments)}
+    if apart:
+        told["groups"] = [sorted(group) for group in together if len(group) > 1]
+    return replace(fitted, told=told)
 
 
 def _statistics(votes: Votes) -> tuple[PatternCounts | None, Moments]:
