@@ -132,9 +132,10 @@ def analyse(
     unknown_M = np.full(rules, np.nan)
     counts = votes if isinstance(votes, PatternCounts) else None
     overlap_M, conflict_M = (unknown_M, unknown_M) if counts is None else _company(counts)
-    judged_MK, right_M = _judge(moments.votes, labelled)
+    nothing = np.zeros((rules, classes, classes), np.int64)
+    judged_MKK = nothing if labelled is None else labelled.judged
     of_class_K = np.zeros(classes, np.int64) if labelled is None else labelled.of_class
-    judged_M = judged_MK.sum(axis=1)
+    judged_MK, judged_M = judged_MKK.sum(axis=2), judged_MKK.sum(axis=(1, 2))
     return Analysis(
         rows=moments.rows,
         votes_MK=moments.votes,
@@ -151,7 +152,7 @@ def analyse(
         share_M=np.ones(rules) if model is None else np.array(model.share, np.float64),
         groups=_groups(model, moments),
         judged_M=judged_M,
-        right_M=right_M,
+        right_M=np.einsum("mkk->m", judged_MKK),
         chance_M=_ratio(judged_MK @ of_class_K, judged_M * of_class_K.sum()),
         p_keep_B=None if model is None or counts is None else _spread(model, counts),
     )
@@ -189,17 +190,6 @@ def _by_votes(counts: PatternCounts) -> Ints:
     by_votes = np.zeros(counts.rules + 1, np.int64)
     np.add.at(by_votes, (counts.votes_PM >= 0).sum(axis=1), counts.count_P)
     return by_votes
-
-
-def _judge(votes_MK: Ints, labelled: Labelled | None) -> tuple[Ints, Ints]:
-    """Return each rule's labelled votes, int64 [M, K], and how many of them are right, [M]."""
-    judged_MK, right_M = np.zeros_like(votes_MK), np.zeros(len(votes_MK), np.int64)
-    if labelled is not None:
-        for k in range(labelled.classes):
-            is_k_PM = labelled.votes_PM == k
-            judged_MK[:, k] = labelled.count_PK.sum(axis=1) @ is_k_PM
-            right_M += labelled.count_PK[:, k] @ is_k_PM
-    return judged_MK, right_M
 
 
 def _log_odds(model: LabelModel | None, votes_MK: Ints) -> Floats:

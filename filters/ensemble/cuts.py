@@ -23,7 +23,7 @@ from filters.ensemble.calibration import wilson
 from filters.quantiles import quantiles
 
 UNIT = 1 << 24  # of probabilities as integers: 10^11 rows add up without loss
-SURE_95 = 1.6448536269514722  # standard deviations, one side
+ONE_SIDED_95 = 1.6448536269514722  # standard deviations, one side
 LEAST_LABELS = 50  # below that the other rules know more
 TAILS = 6  # halvings of the first and of the last bin: few rows may be very bad
 LEAST_GAIN = 1e-4  # nats a row; below that a rule would say nothing
@@ -230,8 +230,8 @@ def _sides(
     if labels_2.sum() >= LEAST_LABELS and labels_2.min() > 0:
         below_D2 = np.concatenate([np.zeros((1, 2), np.int64), np.cumsum(bins.label_B2, axis=0)])
         above_K2 = labels_2 - below_D2
-        drop_right_D, _ = wilson(below_D2[:, 0], below_D2.sum(axis=1), z=SURE_95)
-        keep_right_K, _ = wilson(above_K2[:, 1], above_K2.sum(axis=1), z=SURE_95)
+        drop_right_D, _ = wilson(below_D2[:, 0], below_D2.sum(axis=1), z=ONE_SIDED_95)
+        keep_right_K, _ = wilson(above_K2[:, 1], above_K2.sum(axis=1), z=ONE_SIDED_95)
         return float(labels_2[1] / labels_2.sum()), drop_right_D, keep_right_K, int(labels_2.sum())
     rows, mean = int(bins.count_B.sum()), bins.keep_B.sum() / UNIT / bins.count_B.sum()
     variance = bins.square_B.sum() / UNIT / rows - mean**2
@@ -240,8 +240,8 @@ def _sides(
     apart = variance / (mean * (1 - mean))  # b - a
     below_D = np.concatenate([[0], np.cumsum(bins.count_B)])
     said_D = np.concatenate([[0], np.cumsum(bins.keep_B)]) / UNIT
-    error_D = SURE_95 * np.sqrt(variance / np.maximum(below_D, 1)) / apart
-    error_K = SURE_95 * np.sqrt(variance / np.maximum(rows - below_D, 1)) / apart
+    error_D = ONE_SIDED_95 * np.sqrt(variance / np.maximum(below_D, 1)) / apart
+    error_K = ONE_SIDED_95 * np.sqrt(variance / np.maximum(rows - below_D, 1)) / apart
     # Sums of p less what it would be if all rows were of the mean kind, over (b - a).
     excess_D = (said_D - mean * below_D) / apart
     good_D = mean + excess_D / np.maximum(below_D, 1)
