@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.ensemble.labelled import Labelled
-from filters.ensemble.latent import BOUND
+from filters.ensemble.methods.latent import BOUND
 from filters.ensemble.methods.latent_class import LatentClass
 from filters.ensemble.patterns import PatternCounts
 

@@ -14,7 +14,14 @@ from threadpoolctl import threadpool_limits
 from filters.ensemble.forms import Trees
 from filters.ensemble.labelled import Labelled
 from filters.ensemble.methods.base import Known, Method
-from filters.ensemble.supervised import FOLDS, accuracies, asked, deal, require_each_class, shares
+from filters.ensemble.methods.supervised import (
+    FOLDS,
+    accuracies,
+    asked,
+    deal,
+    require_each_class,
+    shares,
+)
 
 BINARY = 2
 

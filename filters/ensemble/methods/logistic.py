@@ -14,8 +14,15 @@ from threadpoolctl import threadpool_limits
 
 from filters.ensemble.labelled import Labelled
 from filters.ensemble.methods.base import Known, Method
+from filters.ensemble.methods.supervised import (
+    FOLDS,
+    accuracies,
+    asked,
+    deal,
+    require_each_class,
+    shares,
+)
 from filters.ensemble.model import Bayes
-from filters.ensemble.supervised import FOLDS, accuracies, asked, deal, require_each_class, shares
 
 PENALTIES = tuple(10.0 ** (power / 2) for power in range(0, -11, -1))  # of the mean loss
 SEARCH = {"maxiter": 200, "gtol": 1e-5, "ftol": 1e-9}  # of L-BFGS, to compare penalties
