@@ -156,7 +156,7 @@ def _summary(record: Record) -> tuple[tuple[str, str], ...]:
         ("rows", str(record["rows"])),
         ("rows without a vote", _shown(record["abstain_rate"])),
         ("rules that are alike", "; ".join(", ".join(g) for g in record["groups"]) or "none"),
-        ("adversarial rules", ", ".join(record["adversarial"]) or "none"),
+        ("vote against what they say", ", ".join(record["adversarial"]) or "none"),
         ("labels", record["labels"] or "none; `thresher label RUN` makes some"),
         *(
             (name.replace("_", " "), _shown(value))
@@ -170,7 +170,7 @@ def _notes(record: Record) -> list[str]:
     notes = []
     for rule in record["rules"]:
         twins = [n for g in record["groups"] if rule["name"] in g for n in g if n != rule["name"]]
-        said = ["speaks against itself"] if rule["name"] in record["adversarial"] else []
+        said = ["votes against what it says"] if rule["name"] in record["adversarial"] else []
         notes.append("; ".join([*said, *([f"like {', '.join(twins)}"] if twins else [])]))
     return notes
 

@@ -32,7 +32,7 @@ class RuleRow:
         between: The interval of `empirical`, and of how many votes, in words.
         drop_log_odds: What a drop vote adds to the log-odds of being good, None if not learned.
         keep_log_odds: The same for a keep vote.
-        notes: What stands out: it speaks against itself, or is like others.
+        notes: What stands out: it votes against what it says, or is like others.
     """
 
     name: str
