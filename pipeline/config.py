@@ -91,8 +91,8 @@ class Ensemble:
             once), from 1 on a number. Copies and quotas come off afterwards.
         labels: Parquet with `uid` and `label` (1 keep, 0 drop) of a few pairs; `""` is none. Where
             a column `chosen` is there, a prior from them counts those that are "random" alone.
-        share_copies: Rules that read the same columns, or nearly always vote alike, share the weight
-            of one.
+        share_copies: Rules that read the same columns, or nearly always vote alike, share the
+            weight of one.
         end_model: Learns p(keep) from columns; without the table there is none.
     """
 
