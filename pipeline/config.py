@@ -89,8 +89,10 @@ class Ensemble:
         budget: 0 is none. The ensemble keeps exactly so many pairs, those of the highest p(keep),
             of equals those of the lowest uid: below 1 a share of the good pairs (each uid counts
             once), from 1 on a number. Copies and quotas come off afterwards.
-        labels: Parquet with `uid` and `label` (1 keep, 0 drop) of a few pairs; `""` is none.
-        share_copies: Rules that nearly always vote alike share the weight of one.
+        labels: Parquet with `uid` and `label` (1 keep, 0 drop) of a few pairs; `""` is none. Where
+            a column `chosen` is there, a prior from them counts those that are "random" alone.
+        share_copies: Rules that read the same columns, or nearly always vote alike, share the
+            weight of one.
         end_model: Learns p(keep) from columns; without the table there is none.
     """
 

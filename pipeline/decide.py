@@ -14,8 +14,9 @@ from filters.ensemble.budget import best, rows_of
 from filters.rules import DROP
 from pipeline.config import Concepts, Ensemble
 from pipeline.prune import Pruned, prune
-from pipeline.schema import BASE_SCHEMA, Reason
+from pipeline.schema import BASE_SCHEMA, UID_BYTES, Reason
 from pipeline.scores import Scores
+from pipeline.tables import uid_words, uids
 from pipeline.votes import Votes, unpack, vote_columns
 
 HASH = "phash"
@@ -58,7 +59,7 @@ def decide(
         seed: Of k-means.
     """
     scores, pool = votes.scores, _pool(votes, p_keep)
-    uid_N = np.array(pool.column("uid").to_pylist(), "S16")
+    uid_N = uids(pool)
     good = np.flatnonzero(pc.equal(pool.column("status"), str(Reason.OK)).to_numpy())
     by_uid = np.argsort(uid_N[good], kind="stable")  # positions in `good`, which is in shard order
     p_n = pool.column("p_keep").drop_null().to_numpy()
@@ -135,7 +136,7 @@ def _within_budget(
             "ensemble.budget: got %d pairs that no rule vetoes, expected at least the %d of the "
             "budget; all are kept", len(p_N), rows,
         )  # fmt: skip
-    uid_N2 = np.frombuffer(uid_N.tobytes(), ">u8").astype(np.uint64).reshape(-1, 2)
+    uid_N2 = uid_words(uid_N)
     return best(lambda: [(p_N, uid_N2)], rows).keeps(p_N, uid_N2)
 
 
@@ -173,13 +174,13 @@ def _concept_columns(
 ) -> dict[str, pa.Array]:
     length = len(uid_N)
     if pruned is None:
-        empty = {"concept": pa.int32(), "distance": pa.float32(), "twin": pa.binary(16)}
+        empty = {"concept": pa.int32(), "distance": pa.float32(), "twin": pa.binary(UID_BYTES)}
         return {name: pa.nulls(length, kind) for name, kind in empty.items()}
     twin: list[bytes | None] = [None] * length
     for row, other in zip(rows, pruned.twin_N, strict=True):
-        twin[row] = None if other < 0 else bytes(uid_N[rows[other]]).ljust(16, b"\0")
+        twin[row] = None if other < 0 else bytes(uid_N[rows[other]]).ljust(UID_BYTES, b"\0")
     return {
         "concept": _spread(pruned.concept_N, rows, length),
         "distance": _spread(pruned.distance_N, rows, length),
-        "twin": pa.array(twin, pa.binary(16)),
+        "twin": pa.array(twin, pa.binary(UID_BYTES)),
     }

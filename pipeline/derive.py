@@ -17,16 +17,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.derive import Columns, Counts, Derive, merge
-from pipeline.executors import Executor
+from pipeline.executors import Executor, some_at_once
 from pipeline.fingerprint import file_digest, fingerprint, named_models
 from pipeline.folder import Folder
 from pipeline.ledger import Ledger, Record, Writer
 from pipeline.publish import Stage, publish
 from pipeline.scores import Located, Scores, locate
 from pipeline.shards import Shard
-from pipeline.tables import embedding, is_embedding
+from pipeline.tables import embedding, holds_numbers, is_embedding, numbers
 
-AT_ONCE = 16  # shards of one task, which loads its model once
 MERGED_AT_ONCE = 16  # counts that are held apart
 
 
@@ -55,7 +54,7 @@ def derive(
         stage = Stage(store=store, name=name, columns=what.columns, newest=ledger.newest)
         work = _Work(what, reads, scores, stage)
         counts = _count(work, execute) if _counts_pool(what) else None
-        todo = _chunks(np.flatnonzero(lacking[0]).tolist())
+        todo = some_at_once(np.flatnonzero(lacking[0]).tolist())
         with Writer(store, f"{what.kind}-{uuid.uuid4().hex}") as journal:
             for records in execute.map(_derive_some, (work, counts), todo, weights=paths):
                 for record in records:
@@ -104,7 +103,7 @@ class _Work:
 def _count(work: _Work, execute: Executor) -> Counts | None:
     """Add the counts of all shards up; None if no shard has any."""
     parts: list[Counts] = []
-    for counts in execute.map(_count_some, work, _chunks(range(len(work.scores))), weights={}):
+    for counts in execute.map(_count_some, work, some_at_once(range(len(work.scores))), weights={}):
         if counts is not None:
             parts.append(counts)
         if len(parts) >= MERGED_AT_ONCE:
@@ -145,10 +144,6 @@ def _derive_some(
     return records
 
 
-def _chunks(shards: Sequence[int]) -> list[Sequence[int]]:
-    return [shards[at : at + AT_ONCE] for at in range(0, len(shards), AT_ONCE)]
-
-
 def _values(table: pa.Table, name: str) -> NDArray[Any] | list[Any]:
     """Return a column as `filters.derive.base.Columns` has it."""
     field = table.schema.field(name)
@@ -157,6 +152,6 @@ def _values(table: pa.Table, name: str) -> NDArray[Any] | list[Any]:
         return embedding(table, name)
     if pa.types.is_uint64(field.type):
         return column.fill_null(0).to_numpy()
-    if pa.types.is_integer(field.type) or pa.types.is_floating(field.type):
-        return column.cast(pa.float32()).fill_null(np.nan).to_numpy()
+    if holds_numbers(field):
+        return numbers(table, name, np.float32)
     return column.to_pylist()

@@ -17,11 +17,9 @@ from threadpoolctl import threadpool_limits
 from filters.ensemble import LabelModel
 from filters.ensemble.end_model import EndModel, EndModelSettings, fit_end_model, soft_labels
 from filters.rules import Primitive
-from pipeline.executors import Executor
+from pipeline.executors import Executor, some_at_once
 from pipeline.scores import Scores
-from pipeline.tables import embedding, is_embedding
-
-AT_ONCE = 16  # shards of one task
+from pipeline.tables import embedding, holds_numbers, is_embedding, numbers, uid_words, uids
 
 
 class Ballots(Protocol):
@@ -134,7 +132,9 @@ def p_keep_by_shard(
 ) -> tuple[NDArray[np.float64], ...]:
     """Return p(keep) of every shard's good rows: the end model's for those that it is used for."""
     p_keep: dict[int, NDArray[np.float64]] = {}
-    for done in execute.map(_predict, (known, end), _chunks(len(known.scores)), weights={}):
+    for done in execute.map(
+        _predict, (known, end), some_at_once(range(len(known.scores))), weights={}
+    ):
         p_keep.update(done)
     return tuple(p_keep[shard] for shard in range(len(known.scores)))
 
@@ -142,7 +142,7 @@ def p_keep_by_shard(
 def _sampled(known: Known, execute: Executor) -> _Sample:
     """Return the pairs to fit on, shard after shard, each in its order."""
     found: list[_Sample] = []
-    for part in execute.map(_sample, known, _chunks(len(known.scores)), weights={}):
+    for part in execute.map(_sample, known, some_at_once(range(len(known.scores))), weights={}):
         found = [_Sample.joined([*found, part]).lowest(known.settings.rows)]
     return found[0].take(np.lexsort((found[0].row_N, found[0].shard_N)))
 
@@ -153,7 +153,7 @@ def _sample(known: Known, weights: Mapping[str, Path], shards: Sequence[int]) ->
     for shard in shards:
         target_N = known.soft_labels(shard)
         row_N = np.flatnonzero(~np.isnan(target_N))
-        uid_N2 = _uids(known.scores.good(shard, ["uid"]))[row_N]
+        uid_N2 = uid_words(uids(known.scores.good(shard, ["uid"])))[row_N]
         parts.append(_Sample(uid_N2, np.full(len(row_N), shard), row_N, target_N[row_N]))
     return _Sample.joined(parts).lowest(known.settings.rows)
 
@@ -181,28 +181,18 @@ def _predict(
     return p_keep
 
 
-def _chunks(shards: int) -> list[Sequence[int]]:
-    return [range(at, min(at + AT_ONCE, shards)) for at in range(0, shards, AT_ONCE)]
-
-
 def _values(table: pa.Table, name: str) -> NDArray[Any]:
     field = table.schema.field(name)
     if is_embedding(field):
         value_ND = embedding(table, name).copy()
         value_ND[table.column(name).is_null().to_numpy()] = np.nan
         return value_ND
-    if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
+    if not holds_numbers(field):
         raise ValueError(
             f"ensemble.end_model: got column {name!r} of {field.type}, expected numbers or an "
             "embedding; take it out of its columns"
         )
-    return table.column(name).cast(pa.float64()).fill_null(np.nan).to_numpy()
-
-
-def _uids(table: pa.Table) -> NDArray[np.uint64]:
-    """Return uids as two numbers each, uint64 [n, 2], which sort as their bytes do."""
-    data = b"".join(table.column("uid").to_pylist())
-    return np.frombuffer(data, ">u8").astype(np.uint64).reshape(-1, 2)
+    return numbers(table, name, np.float64)
 
 
 def _hash(uid_N2: NDArray[np.uint64]) -> NDArray[np.uint64]:

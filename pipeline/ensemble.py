@@ -2,18 +2,14 @@
 
 import logging
 
-import numpy as np
-
 from filters.ensemble import LabelModel, fit_label_model
 from filters.ensemble.end_model import EndModel
 from pipeline.config import Ensemble
 from pipeline.decide import PKeep
 from pipeline.end_model import Known, fit_on_columns, p_keep_by_shard
 from pipeline.executors import Executor
-from pipeline.labels import Labels, read_labels
+from pipeline.labels import Labels, read_keep_labels
 from pipeline.votes import Votes
-
-TARGET = "label"
 
 logger = logging.getLogger(__name__)
 
@@ -24,15 +20,7 @@ def labels_for(cfg: Ensemble) -> Labels | None:
     Raises:
         ValueError: The file cannot be read, or a label is neither 0 nor 1.
     """
-    if not cfg.labels:
-        return None
-    labels = read_labels(cfg.labels, target=TARGET, one_kind=True)
-    if not (is_class_N := np.isin(labels.target_N, (0.0, 1.0))).all():
-        raise ValueError(
-            f"labels: got {labels.target_N[~is_class_N][0]:g} in column {TARGET!r} of "
-            f"{cfg.labels}, expected 1 for keep or 0 for drop"
-        )
-    return labels
+    return read_keep_labels(cfg.labels) if cfg.labels else None
 
 
 def fit_votes(votes: Votes, cfg: Ensemble, *, seed: int) -> LabelModel:
@@ -44,7 +32,7 @@ def fit_votes(votes: Votes, cfg: Ensemble, *, seed: int) -> LabelModel:
         )  # fmt: skip
     return fit_label_model(
         votes.counts, model=cfg.model, prior=cfg.prior, seed=seed,
-        labelled=votes.labelled, share_copies=cfg.share_copies,
+        labelled=votes.labelled, at_random=votes.at_random, share_copies=cfg.share_copies,
         columns=[rule.columns for rule in votes.rules],
     )  # fmt: skip
 

@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.schema import Reason
+from pipeline.labelling.answers import RANDOM
+from pipeline.schema import UID_BYTES, Reason
 from pipeline.scores import Scores
-from pipeline.tables import embedding, is_embedding, read
+from pipeline.tables import embedding, holds_numbers, is_embedding, numbers, read, uids
 
-UID_BYTES = 16
+TARGET, CHOSEN = "label", "chosen"  # columns
 HEX = re.compile("[0-9a-fA-F]{1,32}")
 
 
@@ -29,10 +30,25 @@ class Labels:
     Attributes:
         uid_N: Sorted, each once; 16 bytes.
         target_N: float64; 0 and 1 for classes, or any number.
+        random_N: Pairs that were shown at random: shares hold for the pool among these alone. All
+            of them where nobody says why they were shown.
     """
 
     uid_N: NDArray[np.bytes_]
     target_N: NDArray[np.float64]
+    random_N: NDArray[np.bool_]
+
+    def at_random(self) -> "Labels":
+        """Return those of pairs that were shown at random."""
+        some_N = self.random_N
+        return Labels(self.uid_N[some_N], self.target_N[some_N], self.random_N[some_N])
+
+    def places(self, uid_n: NDArray[np.bytes_]) -> NDArray[np.int64]:
+        """Return where the labels of n pairs are, int64 [n]; -1 for a pair without."""
+        if not len(self.uid_N):
+            return np.full(len(uid_n), -1)
+        place_n = np.minimum(np.searchsorted(self.uid_N, uid_n), len(self.uid_N) - 1)
+        return np.where(self.uid_N[place_n] == uid_n, place_n, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +81,47 @@ class LabelledValues:
     lacking: int
 
 
-def read_labels(place: str, *, target: str, one_kind: bool = False) -> Labels:
+def read_keep_labels(place: str, *, least: int = 1) -> Labels:
+    """Read labels of 1 for keep and 0 for drop, as `thresher label` writes them.
+
+    Args:
+        place: Path or URL.
+        least: Distinct labels that there have to be.
+
+    Raises:
+        ValueError: As `read_labels` does, or a label is neither 0 nor 1.
+    """
+    labels = read_labels(place, target=TARGET, least=least)
+    if not (is_class_N := np.isin(labels.target_N, (0.0, 1.0))).all():
+        raise ValueError(
+            f"labels: got {labels.target_N[~is_class_N][0]:g} in column {TARGET!r} of {place}, "
+            "expected 1 for keep or 0 for drop; leave the other rows out"
+        )
+    return labels
+
+
+def read_labels(place: str, *, target: str, least: int = 2) -> Labels:
     """Read a Parquet file with `uid` (16 bytes, or hex digits) and a column of numbers.
+
+    Where a column `chosen` says why each pair was shown, it is read too.
 
     Args:
         place: Path or URL.
         target: Name of the column.
-        one_kind: Labels that are all the same will do, too.
+        least: Distinct labels that there have to be.
 
     Raises:
         ValueError: It cannot be read, has no label, a uid that is none, or one uid twice.
     """
-    table = read(place, ["uid", target])
-    uids = [_uid(value) for value in table.column("uid").to_pylist()]
+    table = read(place)
+    if missing := {"uid", target} - set(table.column_names):
+        raise ValueError(
+            f"labels: got {place} without {', '.join(sorted(missing))}, expected columns uid and "
+            f"{target}; `thresher label RUN` writes a file of uid and {TARGET}"
+        )
+    known = [_uid(value) for value in table.column("uid").to_pylist()]
     try:
-        target_N = table.column(target).cast(pa.float64()).fill_null(np.nan).to_numpy()
+        target_N = numbers(table, target, np.float64)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ValueError(
             f"labels: got a column {target!r} of {table.schema.field(target).type}, expected "
@@ -90,20 +132,26 @@ def read_labels(place: str, *, target: str, one_kind: bool = False) -> Labels:
             f"labels: got {int((~np.isfinite(target_N)).sum())} rows of {place} without a finite "
             f"{target!r}, expected a number in each; leave these rows out"
         )
-    if len(set(uids)) < len(uids):
-        ((twice, _),) = Counter(uids).most_common(1)
+    if len(set(known)) < len(known):
+        ((twice, _),) = Counter(known).most_common(1)
         raise ValueError(
             f"labels: got {twice.hex()} twice in {place}, expected each uid once; decide for one"
         )
-    if len(np.unique(target_N)) < (1 if one_kind else 2):
+    if len(np.unique(target_N)) < least:
         found = f"only {target_N[0]:g}" if len(target_N) else "no row"
         raise ValueError(
             f"labels: got {found} in column {target!r} of {place}, expected both 0 and 1, or "
             "numbers that differ; label pairs of the other kind too"
         )
-    uid_N = np.array(uids, f"S{UID_BYTES}")
+    uid_N = np.array(known, f"S{UID_BYTES}")
     order_N = np.argsort(uid_N)
-    return Labels(uid_N[order_N], target_N[order_N])
+    return Labels(uid_N[order_N], target_N[order_N], _at_random(table)[order_N])
+
+
+def _at_random(table: pa.Table) -> NDArray[np.bool_]:
+    if CHOSEN not in table.column_names:
+        return np.ones(len(table), bool)
+    return pc.equal(table.column(CHOSEN), RANDOM).fill_null(False).to_numpy()
 
 
 def _uid(value: object) -> bytes:
@@ -141,7 +189,7 @@ def labelled_scores(scores: Scores, labels: Labels, *, columns: Sequence[str]) -
             "correct --scores"
         )
     for field in scores.read(0, columns).schema:
-        if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
+        if not holds_numbers(field):
             raise ValueError(
                 f"scores: got column {field.name!r} of {field.type}, expected numbers; leave it "
                 "out of --scores"
@@ -152,9 +200,8 @@ def labelled_scores(scores: Scores, labels: Labels, *, columns: Sequence[str]) -
 def find_labelled(scores: Scores, shard: int, labels: Labels) -> Hits:
     """Look the pairs of a shard up among the labels."""
     base = scores.read(shard, ["uid", "status"])
-    uid_N = np.array(base.column("uid").to_pylist(), f"S{UID_BYTES}")
-    position_N = np.minimum(np.searchsorted(labels.uid_N, uid_N), len(labels.uid_N) - 1)
-    is_hit_N = labels.uid_N[position_N] == uid_N
+    position_N = labels.places(uids(base))
+    is_hit_N = position_N >= 0
     is_good_N = pc.equal(base.column("status"), str(Reason.OK)).to_numpy()
     row_n = np.flatnonzero(is_hit_N[is_good_N])
     return Hits(position_N[is_hit_N], position_N[is_good_N][row_n], row_n)
@@ -206,8 +253,7 @@ def _values(table: pa.Table, columns: Sequence[str]) -> NDArray[np.floating]:
     """Return an embedding, or numbers side by side."""
     if is_embedding(table.schema.field(columns[0])):
         return embedding(table, columns[0])
-    numbers = [table.column(c).cast(pa.float32()).fill_null(np.nan).to_numpy() for c in columns]
-    return np.stack(numbers, axis=1)
+    return np.stack([numbers(table, column, np.float32) for column in columns], axis=1)
 
 
 def _require_embedding(scores: Scores, column: str) -> None:

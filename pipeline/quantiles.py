@@ -4,14 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.quantiles import BUCKETS, count, find, value_at
-from pipeline.executors import Executor
+from pipeline.executors import Executor, some_at_once
 from pipeline.scores import Scores
+from pipeline.tables import numbers
 
-AT_ONCE = 16  # shards of one task
 Key = tuple[str, int | None]  # a column; the bucket to look into, None for all of them
 Sparse = tuple[NDArray[np.int64], NDArray[np.int64]]  # buckets with rows, and how many
 
@@ -38,8 +37,8 @@ def _count(
 ) -> dict[Key, NDArray[np.int64]]:
     """Count the rows of all shards by bucket; integers, so that any order gives the same."""
     total = {key: np.zeros(BUCKETS, np.int64) for key in keys}
-    chunks = [range(at, min(at + AT_ONCE, len(scores))) for at in range(0, len(scores), AT_ONCE)]
-    for part in execute.map(_count_some, (scores, tuple(keys)), chunks if keys else [], weights={}):
+    chunks = some_at_once(range(len(scores))) if keys else []
+    for part in execute.map(_count_some, (scores, tuple(keys)), chunks, weights={}):
         for key, (bucket_n, count_n) in part.items():
             total[key][bucket_n] += count_n
     return total
@@ -55,6 +54,5 @@ def _count_some(
     for shard in shards:
         table = scores.good(shard, columns)
         for column, bucket in keys:
-            values = table.column(column).cast(pa.float32()).fill_null(np.nan).to_numpy()
-            total[column, bucket] += count(values, inside=bucket)
+            total[column, bucket] += count(numbers(table, column, np.float32), inside=bucket)
     return {key: (np.flatnonzero(n_B), n_B[n_B > 0]) for key, n_B in total.items()}

@@ -5,6 +5,7 @@ from enum import StrEnum
 import numpy as np
 import pyarrow as pa
 
+UID_BYTES = 16
 UID_DTYPE = np.dtype("u8,u8")  # DataComp's subset record: high word first, each little-endian
 
 
@@ -64,7 +65,7 @@ def parse_reasons(text: str) -> list[str]:
 # one picture without opening the archive; -1 where there is none.
 BASE_SCHEMA = pa.schema(
     [
-        pa.field("uid", pa.binary(16), nullable=False),
+        pa.field("uid", pa.binary(UID_BYTES), nullable=False),
         pa.field("key", pa.string(), nullable=False),
         pa.field("offset", pa.int64(), nullable=False),
         pa.field("size", pa.int64(), nullable=False),

@@ -16,7 +16,7 @@ from pipeline.folder import Folder
 from pipeline.ledger import Ledger, Writes, table_name
 from pipeline.schema import BASE_SCHEMA, Reason
 from pipeline.shards import Shard
-from pipeline.tables import embedding, encode, read
+from pipeline.tables import embedding, encode, numbers, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,7 @@ class Scores:
     def numbers(self, column: str) -> Iterator[NDArray[np.float32]]:
         """Yield a numeric column of good rows, an array per shard; null becomes NaN."""
         for shard in range(len(self)):
-            values = self.good(shard, [column]).column(column).cast(pa.float32())
-            yield values.fill_null(np.nan).to_numpy()
+            yield numbers(self.good(shard, [column]), column, np.float32)
 
     def embeddings(self, column: str) -> NDArray[np.float16]:
         """Return an embedding of all good rows, shard after shard, float16 [N, D]."""

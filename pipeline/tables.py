@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from filters.extract import Column
-from pipeline.schema import BASE_SCHEMA
+from pipeline.schema import BASE_SCHEMA, UID_BYTES
 
 ARROW_TYPES = {
     "int32": pa.int32(),
@@ -113,6 +113,27 @@ def read(url: str, columns: Sequence[str] | None = None) -> pa.Table:
 def is_embedding(field: pa.Field) -> bool:
     """Tell whether a column of a score table holds embeddings."""
     return b"shape" in (field.metadata or {})
+
+
+def holds_numbers(field: pa.Field) -> bool:
+    """Tell whether a column holds one number a row."""
+    return pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+
+
+def numbers(table: pa.Table, name: str, dtype: type[np.floating]) -> NDArray[Any]:
+    """Return a column of numbers as floats [N]; null becomes NaN."""
+    column = table.column(name).cast(pa.from_numpy_dtype(dtype))
+    return column.fill_null(np.nan).to_numpy()
+
+
+def uids(table: pa.Table) -> NDArray[np.bytes_]:
+    """Return the uids of a table, S16 [N]; they sort as their bytes do."""
+    return np.array(table.column("uid").to_pylist(), f"S{UID_BYTES}")
+
+
+def uid_words(uid_N: NDArray[np.bytes_]) -> NDArray[np.uint64]:
+    """Return uids as two numbers each, uint64 [N, 2], the high word first."""
+    return np.frombuffer(uid_N.tobytes(), ">u8").astype(np.uint64).reshape(-1, 2)
 
 
 def embedding(table: pa.Table, name: str) -> NDArray[np.float16]:

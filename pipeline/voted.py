@@ -23,9 +23,10 @@ from filters.ensemble import (
 )
 from filters.ensemble.calibration import Outcomes
 from pipeline.folder import Folder
-from pipeline.labelling.answers import LABELS, RANDOM, UID_BYTES
+from pipeline.labelling.answers import LABELS
+from pipeline.labels import Labels, read_keep_labels
 from pipeline.schema import Reason
-from pipeline.tables import read
+from pipeline.tables import read, uids
 
 DECISIONS = "decisions.parquet"
 
@@ -56,25 +57,9 @@ class Voted:
         return str(prior.get("origin", "")) if isinstance(prior, dict) else ""
 
     @property
-    def sharing(self) -> tuple[tuple[str, ...], ...]:
-        """Groups of rules that share their weight as they vote alike, by name."""
-        groups = [] if self.model is None else self.model.told.get("groups", [])
-        return tuple(tuple(self.rules[m] for m in group) for group in groups)
-
-
-@dataclass(frozen=True, slots=True)
-class HandLabels:
-    """Labels of a file that estimates may use.
-
-    Attributes:
-        uids: 16 bytes each, each once.
-        label_N: 1 keep, 0 drop, int64.
-        told: Which they are, in words.
-    """
-
-    uids: pa.Array
-    label_N: NDArray[np.int64]
-    told: str
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of rules that read the same or vote alike, by name."""
+        return tuple(tuple(self.rules[m] for m in group) for group in self.analysis.groups)
 
 
 def analyse_run(run: Folder, *, labels: str = "") -> Voted:
@@ -95,15 +80,18 @@ def analyse_votes(
     decisions: pa.Table,
     rules: Sequence[str],
     model: LabelModel | None,
-    labels: HandLabels | None = None,
+    labels: Labels | None = None,
 ) -> Voted:
     """Analyse the votes of the rows that rules could vote on.
+
+    Of the labels, those of pairs that were shown at random count: shares among the ones that rules
+    were unsure of hold for nothing else.
 
     Args:
         decisions: `uid`, `reason`, `p_keep` and a `vote:<rule>` each.
         rules: Names of M rules.
         model: What made the p(keep).
-        labels: Of a few rows.
+        labels: Of a few rows, 1 keep and 0 drop.
 
     Raises:
         ValueError: There are no such rows, or the model is of other rules.
@@ -117,10 +105,10 @@ def analyse_votes(
     votes_NM = votes_of(scored, rules)
     labelled, told, outcomes = None, "", None
     if labels is not None:
-        row_n, label_n = _rows_of(scored, labels)
+        fair = labels.at_random()
+        row_n, label_n = _rows_of(scored, fair)
         labelled = count_labels(votes_NM[row_n], label_n)
-        lacking = len(labels.uids) - len(row_n)
-        told = labels.told + (f"; {lacking} of pairs without votes left out" if lacking else "")
+        told = _told(len(fair.uid_N), of=len(labels.uid_N), lacking=len(fair.uid_N) - len(row_n))
         p_n = scored.column("p_keep").to_numpy()[row_n]
         outcomes = Outcomes.of(p_n, label_n) if len(row_n) else None
     analysis = analyse(count(votes_NM), model=model, labelled=labelled)
@@ -184,13 +172,8 @@ def read_model(run: Folder) -> LabelModel | None:
         ) from error
 
 
-def labels_of(run: Folder, place: str = "") -> HandLabels | None:
-    """Return the labels that estimates may use; None if there are none.
-
-    Where a file says why pairs were shown, only those that were shown at random count: shares among
-    the uncertain ones hold for nothing else.
-
-    A file from which every answer was taken back is as none.
+def labels_of(run: Folder, place: str = "") -> Labels | None:
+    """Return the labels of a run; None without any, or if every answer was taken back.
 
     Args:
         run: A run folder, whose own `labels.parquet` is taken if there is one.
@@ -201,28 +184,8 @@ def labels_of(run: Folder, place: str = "") -> HandLabels | None:
     """
     if not place and not run.exists(LABELS):
         return None
-    place = place or run.path(LABELS)
-    table = read(place)
-    if missing := {"uid", "label"} - set(table.column_names):
-        raise ValueError(
-            f"labels: got {place} without {', '.join(sorted(missing))}, expected columns uid and "
-            "label; `thresher label` writes such a file"
-        )
-    if not (every := len(table)):
-        return None
-    if "chosen" in table.column_names:
-        at_random = pc.equal(table.column("chosen"), RANDOM).fill_null(False)
-        table = table.filter(at_random) if pc.any(at_random).as_py() else table
-    labels = table.column("label").to_pylist()
-    if not set(labels) <= {0, 1}:
-        raise ValueError(
-            f"labels: got {sorted(set(labels) - {0, 1}, key=str)[0]!r} in {place}, expected 1 keep "
-            "and 0 drop; leave the other rows out"
-        )
-    by_uid = dict(zip(map(_uid, table.column("uid").to_pylist()), labels, strict=True))
-    told = f"{len(by_uid)} labels" + (f", the random ones of {every}" if len(table) < every else "")
-    uids = pa.array(by_uid, pa.binary(UID_BYTES))
-    return HandLabels(uids, np.array(list(by_uid.values()), np.int64), told)
+    labels = read_keep_labels(place or run.path(LABELS), least=0)
+    return labels if len(labels.uid_N) else None
 
 
 def votes_of(table: pa.Table, rules: Sequence[str]) -> NDArray[np.int8]:
@@ -230,22 +193,17 @@ def votes_of(table: pa.Table, rules: Sequence[str]) -> NDArray[np.int8]:
     return np.stack([table.column(f"vote:{r}").to_numpy().astype(np.int8) for r in rules], axis=1)
 
 
-def _rows_of(scored: pa.Table, labels: HandLabels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _rows_of(scored: pa.Table, labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows that have a label, each uid's first, and their labels, int64 [n] both."""
     first_N = pc.not_equal(scored.column("reason"), str(Reason.REPEATED_UID)).to_numpy()
-    at_N = pc.index_in(scored.column("uid"), value_set=labels.uids).fill_null(-1).to_numpy()
-    row_n = np.flatnonzero(first_N & (at_N >= 0))
-    return row_n, labels.label_N[at_N[row_n]]
+    place_N = labels.places(uids(scored))
+    row_n = np.flatnonzero(first_N & (place_N >= 0))
+    return row_n, labels.target_N[place_N[row_n]].astype(np.int64)
 
 
-def _uid(value: object) -> bytes:
-    """Return the 16 bytes of a uid as a table or DataComp writes it."""
-    if isinstance(value, bytes) and len(value) == UID_BYTES:
-        return value
-    try:
-        return bytes.fromhex(str(value).zfill(2 * UID_BYTES)[: 2 * UID_BYTES + 1])
-    except ValueError as error:
-        raise ValueError(
-            f"labels: got uid {value!r}, expected 16 bytes or up to 32 hex digits; take the uid "
-            "column of a subset.parquet"
-        ) from error
+def _told(labels: int, *, of: int, lacking: int) -> str:
+    """Say which labels count."""
+    random = f", the random ones of {of}" if labels < of else ""
+    return f"{labels} labels{random}" + (
+        f"; {lacking} of pairs without votes left out" if lacking else ""
+    )

@@ -38,7 +38,7 @@ def record_of(voted: Voted) -> Record:
         "labels": voted.labels or None,
         "calibration": None if voted.outcomes is None else _calibration(voted.outcomes),
         "abstain_rate": told.abstain_rate,
-        "copies": [[names[m] for m in group] for group in told.copies],
+        "groups": [list(group) for group in voted.groups],
         "adversarial": [names[m] for m in told.adversarial],
         "rules": [_rule(told, m, name) for m, name in enumerate(names)],
         "agreement": told.agreement.tolist(),
@@ -95,7 +95,6 @@ def _model(voted: Voted) -> Record | None:
         "kind": voted.model.kind,
         "prior": voted.model.prior[-1],
         "origin": voted.prior_origin or None,
-        "groups": [list(group) for group in voted.sharing],
         "told": voted.model.told,
     }
 
@@ -143,7 +142,6 @@ def _summary(record: Record) -> tuple[tuple[str, str], ...]:
         "kind": "none stored",
         "prior": None,
         "origin": "",
-        "groups": [],
         "told": {},
     }
     told = [
@@ -154,12 +152,11 @@ def _summary(record: Record) -> tuple[tuple[str, str], ...]:
     return (
         ("model", model["kind"]),
         ("prior", _shown(model["prior"]) + (f" ({model['origin']})" if model["origin"] else "")),
-        ("share weight", "; ".join(", ".join(group) for group in model["groups"]) or "none"),
         *told,
         ("rows", str(record["rows"])),
         ("rows without a vote", _shown(record["abstain_rate"])),
-        ("near-identical rules", "; ".join(", ".join(g) for g in record["copies"]) or "none"),
-        ("adversarial rules", ", ".join(record["adversarial"]) or "none"),
+        ("rules that are alike", "; ".join(", ".join(g) for g in record["groups"]) or "none"),
+        ("vote against what they say", ", ".join(record["adversarial"]) or "none"),
         ("labels", record["labels"] or "none; `thresher label RUN` makes some"),
         *(
             (name.replace("_", " "), _shown(value))
@@ -172,9 +169,9 @@ def _summary(record: Record) -> tuple[tuple[str, str], ...]:
 def _notes(record: Record) -> list[str]:
     notes = []
     for rule in record["rules"]:
-        twins = [n for g in record["copies"] if rule["name"] in g for n in g if n != rule["name"]]
-        said = ["speaks against itself"] if rule["name"] in record["adversarial"] else []
-        notes.append("; ".join([*said, *(f"nearly the same as {n}" for n in twins)]))
+        twins = [n for g in record["groups"] if rule["name"] in g for n in g if n != rule["name"]]
+        said = ["votes against what it says"] if rule["name"] in record["adversarial"] else []
+        notes.append("; ".join([*said, *([f"like {', '.join(twins)}"] if twins else [])]))
     return notes
 
 

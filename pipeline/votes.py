@@ -28,7 +28,7 @@ from filters.ensemble import Labelled, Moments, PatternCounts, Tally, count_labe
 from filters.ensemble.patterns import decode, encode
 from filters.extract import Column
 from filters.rules import Band, Condition, Primitive, ReadyMade
-from pipeline.executors import Executor
+from pipeline.executors import Executor, some_at_once
 from pipeline.fingerprint import fingerprint
 from pipeline.folder import Folder
 from pipeline.labels import Hits, Labels, find_labelled, require_in_pool
@@ -42,7 +42,6 @@ from pipeline.tables import read
 
 KIND = "votes"
 VERSION = 1  # raised when rules of the same settings vote, or votes are packed, in another way
-AT_ONCE = 16  # shards of one task
 RESOLVED = "rules.json"  # beside the tables, so that quantiles are found once
 RULES = TypeAdapter(tuple[Annotated[Band | Condition, Field(discriminator="kind")], ...])
 
@@ -60,6 +59,7 @@ class Votes:
         counts: How often each pattern of votes occurs among the good rows, or, where there are too
             many patterns, each pair of votes.
         labelled: What people say of a few of them, or None.
+        at_random: The same of those that were shown at random: shares hold for these alone.
         without_votes: Labelled pairs that have no votes, such as broken pictures.
     """
 
@@ -67,6 +67,7 @@ class Votes:
     scores: Scores
     counts: PatternCounts | Moments
     labelled: Labelled | None = None
+    at_random: Labelled | None = None
     without_votes: int = 0
 
     def of(self, shard: int) -> NDArray[np.int8]:
@@ -134,7 +135,7 @@ def cast_votes(
     stage = Stage(store=store, name=name, columns=vote_columns(rules), newest=ledger.newest)
     is_stored_S = located.stage_SW[:, 0] >= 0
     work = _Work(resolved, scores, stage, is_stored_S, labels)
-    todo = [range(at, min(at + AT_ONCE, len(scores))) for at in range(0, len(scores), AT_ONCE)]
+    todo = some_at_once(range(len(scores)))
     tally = Tally()
     found: list[_Found] = []
     with Writer(store, f"{KIND}-{uuid.uuid4().hex}") as journal:
@@ -145,8 +146,10 @@ def cast_votes(
             tally.add(part.counts)
     located = locate(shards, located.writes, Ledger(store))
     (source,) = located.scores(store).sources
-    labelled, without = _labelled(labels, found)
-    return Votes(resolved, scores.plus(source), tally.total(), labelled, without)
+    known = scores.plus(source)
+    if labels is None:
+        return Votes(resolved, known, tally.total())
+    return Votes(resolved, known, tally.total(), *_labelled(labels, found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +233,12 @@ def _stored(work: _Work, shard: int) -> NDArray[np.int8]:
     return unpack(good.select(names), len(work.rules))
 
 
-def _labelled(labels: Labels | None, found: Sequence[_Found]) -> tuple[Labelled | None, int]:
-    """Count labels by pattern; of a uid that the pool has twice the first good row counts."""
-    if labels is None:
-        return None, 0
+def _labelled(labels: Labels, found: Sequence[_Found]) -> tuple[Labelled, Labelled, int]:
+    """Count labels by pattern; of a uid that the pool has twice the first good row counts.
+
+    Returns:
+        All of them, those of pairs that were shown at random, and how many have no votes.
+    """
     require_in_pool(labels, [f.hits.seen_h for f in found])
     found = sorted(found, key=lambda f: f.shard)
     position_n, first_n = np.unique(
@@ -241,4 +246,6 @@ def _labelled(labels: Labels | None, found: Sequence[_Found]) -> tuple[Labelled 
     )
     votes_nM = np.concatenate([f.votes_nM for f in found])[first_n]
     label_n = labels.target_N[position_n].astype(np.int64)
-    return count_labels(votes_nM, label_n), len(labels.uid_N) - len(position_n)
+    random_n = labels.random_N[position_n]
+    at_random = count_labels(votes_nM[random_n], label_n[random_n])
+    return count_labels(votes_nM, label_n), at_random, len(labels.uid_N) - len(position_n)

@@ -1,8 +1,8 @@
 """What votes say of the rules that cast them, and what a label model makes of them.
 
-Snorkel's LFAnalysis and more.
-Everything is read off distinct patterns and how often they occur (Ratner et al., arXiv:1711.10160,
-section 2.2, has coverage, overlaps and conflicts). What nobody can know is NaN.
+Snorkel's LFAnalysis and more. Everything is read off distinct patterns and how often they occur
+(Ratner et al., arXiv:1711.10160, section 2.2, has coverage, overlaps and conflicts). What nobody
+can know is NaN.
 Letters: P distinct patterns, M rules, K classes, B bins of p(keep).
 """
 
@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.ensemble.calibration import wilson
+from filters.ensemble.groups import groups
 from filters.ensemble.labelled import Labelled
 from filters.ensemble.model import Bayes, LabelModel, Share
 from filters.ensemble.moments import Moments
 from filters.ensemble.patterns import PatternCounts
 
-ALIKE = 0.9  # rules that say the same on so much of what either of them votes on are near-identical
 CHANCE = 0.5
 BINS = 10  # of p(keep)
 Floats = NDArray[np.float64]
@@ -42,7 +42,9 @@ class Analysis:
             rival, over what abstaining adds; below 0 the vote speaks against what it says.
         against_M: Its votes speak against what it says, as the model has learned them.
         weight_M: Weight of a vote where votes are counted.
-        share_M: Share of its evidence that counts; below 1 in a group of copies.
+        share_M: Share of its evidence that counts; below 1 in a group of which the model knows.
+        groups: Rules that read the same or vote alike (groups.py), as the fit found them; where it
+            did not look, as the votes alone show them.
         judged_M: Labelled rows on which it votes.
         right_M: Those on which it votes the label.
         chance_M: Share of its labelled votes that would be right if they had nothing to do with the
@@ -64,6 +66,7 @@ class Analysis:
     against_M: NDArray[np.bool_]
     weight_M: Floats
     share_M: Floats
+    groups: tuple[tuple[int, ...], ...]
     judged_M: Ints
     right_M: Ints
     chance_M: Floats
@@ -93,27 +96,6 @@ class Analysis:
     def interval(self) -> Floats:
         """Wilson's 95 % interval of `empirical`, [M, 2]; 0 to 1 for a rule that casts none."""
         return np.stack(wilson(self.right_M, self.judged_M), axis=1)
-
-    @property
-    def copies(self) -> tuple[tuple[int, ...], ...]:
-        """Groups of near-identical rules, whether the model knows of them or not.
-
-        Two rules are linked if they vote the same on at least `ALIKE` of the rows on which either
-        votes: rules that only ever drop always agree where both vote, and need not be alike.
-        """
-        voted_M = np.diag(self.both_MM)
-        either_MM = voted_M[:, None] + voted_M[None, :] - self.both_MM
-        linked_MM = (either_MM > 0) & (self.equal_MM >= ALIKE * either_MM)
-        groups, left = [], set(range(len(voted_M)))
-        while left:
-            group, new = set[int](), {min(left)}
-            while new:
-                group |= new
-                new = {int(j) for i in new for j in np.flatnonzero(linked_MM[i])} - group
-            left -= group
-            if len(group) > 1:
-                groups.append(tuple(sorted(group)))
-        return tuple(groups)
 
     @property
     def adversarial(self) -> tuple[int, ...]:
@@ -150,9 +132,10 @@ def analyse(
     unknown_M = np.full(rules, np.nan)
     counts = votes if isinstance(votes, PatternCounts) else None
     overlap_M, conflict_M = (unknown_M, unknown_M) if counts is None else _company(counts)
-    judged_MK, right_M = _judge(moments.votes, labelled)
+    nothing = np.zeros((rules, classes, classes), np.int64)
+    judged_MKK = nothing if labelled is None else labelled.judged
     of_class_K = np.zeros(classes, np.int64) if labelled is None else labelled.of_class
-    judged_M = judged_MK.sum(axis=1)
+    judged_MK, judged_M = judged_MKK.sum(axis=2), judged_MKK.sum(axis=(1, 2))
     return Analysis(
         rows=moments.rows,
         votes_MK=moments.votes,
@@ -167,8 +150,9 @@ def analyse(
         against_M=_against(model, moments.votes),
         weight_M=np.array(model.weight, np.float64) if isinstance(model, Share) else unknown_M,
         share_M=np.ones(rules) if model is None else np.array(model.share, np.float64),
+        groups=_groups(model, moments),
         judged_M=judged_M,
-        right_M=right_M,
+        right_M=np.einsum("mkk->m", judged_MKK),
         chance_M=_ratio(judged_MK @ of_class_K, judged_M * of_class_K.sum()),
         p_keep_B=None if model is None or counts is None else _spread(model, counts),
     )
@@ -208,17 +192,6 @@ def _by_votes(counts: PatternCounts) -> Ints:
     return by_votes
 
 
-def _judge(votes_MK: Ints, labelled: Labelled | None) -> tuple[Ints, Ints]:
-    """Return each rule's labelled votes, int64 [M, K], and how many of them are right, [M]."""
-    judged_MK, right_M = np.zeros_like(votes_MK), np.zeros(len(votes_MK), np.int64)
-    if labelled is not None:
-        for k in range(labelled.classes):
-            is_k_PM = labelled.votes_PM == k
-            judged_MK[:, k] = labelled.count_PK.sum(axis=1) @ is_k_PM
-            right_M += labelled.count_PK[:, k] @ is_k_PM
-    return judged_MK, right_M
-
-
 def _log_odds(model: LabelModel | None, votes_MK: Ints) -> Floats:
     """Return what each vote adds for its own class, float64 [M, K]; NaN where it is never cast."""
     odds_MK = np.full(votes_MK.shape, np.nan)
@@ -248,6 +221,15 @@ def _against(model: LabelModel | None, votes_MK: Ints) -> NDArray[np.bool_]:
     mean_M = np.nansum(odds_MK * votes_MK, axis=1) / np.maximum(votes_MK.sum(axis=1), 1)
     unknown_M = np.isnan(odds_MK).all(axis=1)
     return np.where(unknown_M, np.array(model.accuracy, np.float64) < CHANCE, mean_M < 0)
+
+
+def _groups(model: LabelModel | None, moments: Moments) -> tuple[tuple[int, ...], ...]:
+    """Return the groups of two and more."""
+    if model is not None and "groups" in model.told:
+        found = model.told["groups"]
+    else:
+        found = groups(moments) if moments.rows else []
+    return tuple(tuple(sorted(group)) for group in found if len(group) > 1)
 
 
 def _spread(model: LabelModel, counts: PatternCounts) -> Ints:

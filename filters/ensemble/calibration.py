@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from filters.ensemble.labelled import Labelled
 from filters.ensemble.model import LabelModel
 
-SURE_95 = 1.959963984540054  # standard deviations, two sides
+TWO_SIDED_95 = 1.959963984540054  # standard deviations, two sides
 LEAST_P = 1e-15  # a logarithm of less is not taken
 STEPS = 100  # of Newton's method
 CLOSE = 1e-12
@@ -143,7 +143,7 @@ def log_loss(outcomes: Outcomes) -> float:
 
 
 def wilson(
-    hit_B: NDArray[np.integer], count_B: NDArray[np.integer], *, z: float = SURE_95
+    hit_B: NDArray[np.integer], count_B: NDArray[np.integer], *, z: float = TWO_SIDED_95
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the ends of Wilson's interval of a share (J. Am. Stat. Assoc. 22, 1927).
 

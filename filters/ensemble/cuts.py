@@ -23,7 +23,7 @@ from filters.ensemble.calibration import wilson
 from filters.quantiles import quantiles
 
 UNIT = 1 << 24  # of probabilities as integers: 10^11 rows add up without loss
-SURE_95 = 1.6448536269514722  # standard deviations, one side
+ONE_SIDED_95 = 1.6448536269514722  # standard deviations, one side
 LEAST_LABELS = 50  # below that the other rules know more
 TAILS = 6  # halvings of the first and of the last bin: few rows may be very bad
 LEAST_GAIN = 1e-4  # nats a row; below that a rule would say nothing
@@ -124,6 +124,23 @@ class Cuts:
     labels: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """How often votes are right at least, by where a band is cut.
+
+    Attributes:
+        base: Share of good rows.
+        drop_right_D: Of drop votes on the bins before each cut.
+        keep_right_K: Of keep votes on the bins behind it.
+        labels: Labels that it is counted on; 0: it is what the other rules say.
+    """
+
+    base: float
+    drop_right_D: NDArray[np.float64]
+    keep_right_K: NDArray[np.float64]
+    labels: int
+
+
 def bin_edges(
     shards: Callable[[], Iterable[NDArray[np.float32]]], *, bins: int = 64
 ) -> NDArray[np.float32]:
@@ -186,21 +203,33 @@ def choose_cuts(
     some_B = histogram.count_B > 0
     bins = Histogram(*(getattr(histogram, field.name)[some_B] for field in fields(histogram)))
     bins = bins if direction == "high" else bins.downwards
-    if len(bins.count_B) == 0:
-        return None
-    sides = _sides(bins)
+    sides = _sides(bins) if len(bins.count_B) else None
     if sides is None:
         return None
-    base, drop_right_D, keep_right_K, labels = sides
-    below_D = np.concatenate([[0], np.cumsum(bins.count_B)])
-    rows = below_D[-1]
-    drop_D = below_D / rows * _divergence(drop_right_D, 1 - base)
-    keep_K = (rows - below_D) / rows * _divergence(keep_right_K, base)
-    gain_DK = np.where(np.tri(len(below_D), k=-1, dtype=bool), -1, drop_D[:, None] + keep_K)
-    d, k = np.unravel_index(int(gain_DK.argmax()), gain_DK.shape)
+    drop_D, keep_K = _gains(bins, sides)
+    gain_DK = np.where(np.tri(len(drop_D), k=-1, dtype=bool), -1, drop_D[:, None] + keep_K)
+    d, k = map(int, np.unravel_index(int(gain_DK.argmax()), gain_DK.shape))
     if gain_DK[d, k] < LEAST_GAIN:
         return None
     d, k = (d if drop_D[d] > 0 else 0), (k if keep_K[k] > 0 else len(bins.count_B))
+    return _cuts(bins, sides, d, k, direction=direction, gain=float(gain_DK.max()))
+
+
+def _gains(bins: Histogram, sides: Sides) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what the drop votes of each cut tell, and the keep votes of each, nats a row."""
+    below_D = _below(bins)
+    rows = below_D[-1]
+    drop_D = below_D / rows * _divergence(sides.drop_right_D, 1 - sides.base)
+    keep_K = (rows - below_D) / rows * _divergence(sides.keep_right_K, sides.base)
+    return drop_D, keep_K
+
+
+def _cuts(
+    bins: Histogram, sides: Sides, d: int, k: int, *, direction: Literal["high", "low"], gain: float
+) -> Cuts:
+    """Describe a pair of cuts: the bins before d are dropped, those from k on kept."""
+    below_D = _below(bins)
+    rows = below_D[-1]
     first_B, last_B = (
         (bins.low_B, bins.high_B) if direction == "high" else (bins.high_B, bins.low_B)
     )
@@ -209,45 +238,46 @@ def choose_cuts(
         direction=direction,
         keep=_short(first_B[k]) if k < len(first_B) else None,
         drop=_short(last_B[d - 1]) if d else None,
-        gain=float(gain_DK.max()),
+        gain=gain,
         coverage=float((below_D[d] + rows - below_D[k]) / rows),
         overlap=float((said_drop.sum() + said_keep.sum()) / rows),
         conflict=float((said_drop[1] + said_keep[0]) / rows),
-        keep_right=float(keep_right_K[k]) if k < len(first_B) else float("nan"),
-        drop_right=float(drop_right_D[d]) if d else float("nan"),
-        labels=labels,
+        keep_right=float(sides.keep_right_K[k]) if k < len(first_B) else float("nan"),
+        drop_right=float(sides.drop_right_D[d]) if d else float("nan"),
+        labels=sides.labels,
     )
 
 
-def _sides(
-    bins: Histogram,
-) -> tuple[float, NDArray[np.float64], NDArray[np.float64], int] | None:
-    """Return the share of good rows, and how often drop and keep are right at least, by cut.
+def _below(bins: Histogram) -> NDArray[np.int64]:
+    """Return the rows before each cut, int64 [B + 1]."""
+    return np.concatenate([[0], np.cumsum(bins.count_B)])
 
-    Drop votes of cut d are on the bins before it, keep votes of cut k on the others.
-    """
+
+def _sides(bins: Histogram) -> Sides | None:
+    """Return how often votes are right; None if the others say the same of all rows."""
     labels_2 = bins.label_B2.sum(axis=0)
     if labels_2.sum() >= LEAST_LABELS and labels_2.min() > 0:
         below_D2 = np.concatenate([np.zeros((1, 2), np.int64), np.cumsum(bins.label_B2, axis=0)])
         above_K2 = labels_2 - below_D2
-        drop_right_D, _ = wilson(below_D2[:, 0], below_D2.sum(axis=1), z=SURE_95)
-        keep_right_K, _ = wilson(above_K2[:, 1], above_K2.sum(axis=1), z=SURE_95)
-        return float(labels_2[1] / labels_2.sum()), drop_right_D, keep_right_K, int(labels_2.sum())
+        drop_right_D, _ = wilson(below_D2[:, 0], below_D2.sum(axis=1), z=ONE_SIDED_95)
+        keep_right_K, _ = wilson(above_K2[:, 1], above_K2.sum(axis=1), z=ONE_SIDED_95)
+        base, labels = float(labels_2[1] / labels_2.sum()), int(labels_2.sum())
+        return Sides(base, drop_right_D, keep_right_K, labels)
     rows, mean = int(bins.count_B.sum()), bins.keep_B.sum() / UNIT / bins.count_B.sum()
     variance = bins.square_B.sum() / UNIT / rows - mean**2
     if variance <= 1 / UNIT or not 0 < mean < 1:
-        return None  # the others say the same of all rows
+        return None
     apart = variance / (mean * (1 - mean))  # b - a
-    below_D = np.concatenate([[0], np.cumsum(bins.count_B)])
+    below_D = _below(bins)
     said_D = np.concatenate([[0], np.cumsum(bins.keep_B)]) / UNIT
-    error_D = SURE_95 * np.sqrt(variance / np.maximum(below_D, 1)) / apart
-    error_K = SURE_95 * np.sqrt(variance / np.maximum(rows - below_D, 1)) / apart
+    error_D = ONE_SIDED_95 * np.sqrt(variance / np.maximum(below_D, 1)) / apart
+    error_K = ONE_SIDED_95 * np.sqrt(variance / np.maximum(rows - below_D, 1)) / apart
     # Sums of p less what it would be if all rows were of the mean kind, over (b - a).
     excess_D = (said_D - mean * below_D) / apart
     good_D = mean + excess_D / np.maximum(below_D, 1)
     good_K = mean - excess_D / np.maximum(rows - below_D, 1)
     drop_right_D, keep_right_K = 1 - good_D - error_D, good_K - error_K
-    return float(mean), np.clip(drop_right_D, 0, 1), np.clip(keep_right_K, 0, 1), 0
+    return Sides(float(mean), np.clip(drop_right_D, 0, 1), np.clip(keep_right_K, 0, 1), 0)
 
 
 def _divergence(right: NDArray[np.float64], base: float) -> NDArray[np.float64]:

@@ -30,6 +30,7 @@ def fit_label_model(
     prior: Prior = ESTIMATED,
     seed: int = 0,
     labelled: Labelled | None = None,
+    at_random: Labelled | None = None,
     share_copies: bool = True,
     columns: Sequence[Hashable] = (),
 ) -> LabelModel:
@@ -43,6 +44,8 @@ def fit_label_model(
             what a row without votes gets.
         seed: Of whatever is random.
         labelled: A few rows with labels.
+        at_random: Those of them that were chosen at random, which a prior from "labels" counts: a
+            share among rows that were chosen for being unsure holds for nothing. Without it, all.
         share_copies: Find rules that vote alike (`groups.py`) and let them share their evidence. A
             method that reads labels sees by itself what copies are worth.
         columns: M times what a rule reads, if known: rules that read the same are one group,
@@ -63,10 +66,13 @@ def fit_label_model(
     _require(method, leaders, together)
     # Few numbers: threads would cost more than they save, and the last bits would depend on them.
     with threadpool_limits(1, user_api="blas"):
-        believed = believe(prior, counts=leaders.counts, labelled=labelled, classes=moments.classes)
+        fair = labelled if at_random is None else at_random
+        believed = believe(prior, counts=leaders.counts, labelled=fair, classes=moments.classes)
         fitted = fit_stand_ins(method, replace(known, prior_K=believed.prior_K), together)
-    told = {"prior": believed.told(), "adversarial": adversarial(fitted, moments)}
-    return replace(fitted, told={**fitted.told, **told})
+    told = {**fitted.told, "prior": believed.told(), "adversarial": adversarial(fitted, moments)}
+    if apart:
+        told["groups"] = [sorted(group) for group in together if len(group) > 1]
+    return replace(fitted, told=told)
 
 
 def _statistics(votes: Votes) -> tuple[PatternCounts | None, Moments]:

@@ -5,9 +5,9 @@ five copies of a rule that is right on 0.60 of the rows outvote four that are ri
 one of a group takes part in a fit, and each gets a share of its evidence.
 
 Rules that read the same columns are a group by what they are: all their errors come from there.
-Of others, the votes have to tell. How alike two rules are is read from pairs of votes, as numbers
-with drop < abstain < keep: their correlation, or that on the rows where both vote, for copies that
-abstain on different rows. Opposites have -1.
+Of others, the votes have to tell. How alike two rules are is read from pairs of votes. With two
+classes these are numbers, drop < abstain < keep, and have a correlation; opposites have -1. With
+more classes it is agreement beyond chance (Cohen's kappa) on the rows where both vote.
 
 Rules that are independent given the class, and right on a share a of balanced rows, reach
 (2 a - 1)^2 by their accuracy alone: 0.49 at 0.85, 0.74 at 0.93. So below `ALIKE` there is nothing
@@ -15,6 +15,7 @@ to explain, and what is above is a group unless the accuracies of both, as other
 them, explain it: by any two k, l, Corr(i, j) = Corr(i, k) Corr(j, l) / Corr(k, l) where nothing but
 the class connects them. What cannot be told:
 
+- Copies that abstain on different rows, of two classes.
 - Noisy copies, that differ on more than 7 % of balanced rows, look like rules that know something.
 - Copies of a rule that is right on 0.95 and more look like several such rules; believing one of
   those twice costs little.

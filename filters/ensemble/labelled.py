@@ -33,6 +33,12 @@ class Labelled:
         """Labels of each class, int64 [K]."""
         return self.count_PK.sum(axis=0)
 
+    @property
+    def judged(self) -> NDArray[np.int64]:
+        """Votes of each rule on labelled rows by vote and label, int64 [M, K, K]."""
+        is_KPM = [(self.votes_PM == k).astype(np.int64) for k in range(self.classes)]
+        return np.stack([is_PM.T @ self.count_PK for is_PM in is_KPM], axis=1)
+
 
 def count_labels(
     votes_NM: NDArray[np.int8], label_N: NDArray[np.integer], *, classes: int = 2

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.ensemble.labelled import Labelled
-from filters.ensemble.latent import BOUND
+from filters.ensemble.methods.latent import BOUND
 from filters.ensemble.methods.latent_class import LatentClass
 from filters.ensemble.patterns import PatternCounts
 
@@ -60,7 +60,8 @@ def believe(
     Args:
         prior: P(keep), K class probabilities, "estimated" or "labels".
         counts: Patterns of rules that are not copies of each other; None if too many to hold.
-        labelled: A few rows with labels; "labels" is the smoothed share (count + 1) / (n + K).
+        labelled: Rows with labels, chosen at random; "labels" is the smoothed share
+            (count + 1) / (n + K).
         classes: K.
 
     Raises:
@@ -89,6 +90,12 @@ def _of_labels(labelled: Labelled | None) -> Believed:
         raise ValueError(
             'ensemble: got no labels, expected some for prior = "labels"; make them with '
             '`thresher label RUN`, or set ensemble.prior to a number or "estimated"'
+        )
+    if not labelled.of_class.any():
+        raise ValueError(
+            "ensemble: got no label of a pair that has votes and was chosen at random, expected "
+            'some for prior = "labels"; label more pairs, or set ensemble.prior to a number or '
+            '"estimated"'
         )
     of_K = labelled.of_class + 1
     return Believed(of_K / of_K.sum(), LABELS)

@@ -35,7 +35,6 @@ def fit_stand_ins(method: Method, known: Known, groups: Groups) -> LabelModel:
     if len(rounds) == 1 or not isinstance(first, Bayes | Share):
         return first if len(rounds) == 1 else method.fit(known)
     accuracy_M = _mean(rounds, [fit.accuracy for fit in fits], everyone)
-    told = {**first.told, "groups": [sorted(group) for group in groups if len(group) > 1]}
     if isinstance(first, Share):
         share_M = _shares(known.moments, groups, np.zeros(everyone), 0.0)
         weight_M = share_M * _mean(
@@ -49,9 +48,7 @@ def fit_stand_ins(method: Method, known: Known, groups: Groups) -> LabelModel:
         share_M = _shares(known.moments, groups, difference_M, variance)
         tables = (evidence_MXK * share_M[:, None, None]).tolist()
         form = replace(first, evidence=tuple(tuple(map(tuple, table)) for table in tables))
-    return replace(
-        form, accuracy=tuple(accuracy_M.tolist()), share=tuple(share_M.tolist()), told=told
-    )
+    return replace(form, accuracy=tuple(accuracy_M.tolist()), share=tuple(share_M.tolist()))
 
 
 def only(known: Known, rules: Sequence[int]) -> Known:

@@ -9,7 +9,7 @@ def cuts(
     run: Annotated[str, typer.Argument(help="The folder of a run that has a subset.")],
     rule: Annotated[list[str] | None, typer.Option(help="A band to cut, repeatable.")] = None,
     column: Annotated[list[str] | None, typer.Option(help="A new band's column.")] = None,
-    labels: Annotated[str, typer.Option(help="Parquet with uid and label (0 or 1).")] = "",
+    labels: Annotated[str, typer.Option(help="Parquet with uid and label, 1 or 0.")] = "",
     bins: Annotated[int, typer.Option(min=2, help="Quantile bins of a column.")] = 64,
     write: Annotated[str, typer.Option(help="Write the rules to this file too.")] = "",
 ) -> None:
@@ -22,12 +22,12 @@ def cuts(
     """
     from pathlib import Path
 
-    from pipeline.cuts.stored import Voted, fragment, tune, wanted
+    from pipeline.cuts.stored import Stored, fragment, tune, wanted
     from pipeline.folder import Folder
 
-    voted = Voted.of(Folder(run), labels=labels)
-    wants = wanted(voted, rules=rule or (), columns=column or ())
-    text = fragment(wants, *tune(voted, wants, bins=bins))
+    stored = Stored.of(Folder(run), labels=labels)
+    wants = wanted(stored, rules=rule or (), columns=column or ())
+    text = fragment(wants, *tune(stored, wants, bins=bins))
     print(text, end="")
     if write:
         Path(write).write_text(text, encoding="utf-8")

@@ -3,27 +3,24 @@
 Letters: n rows of a shard, M rules.
 """
 
-import json
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-import polars as pl
+import pyarrow as pa
 import tomli_w
 from numpy.typing import NDArray
-from pydantic import Field, TypeAdapter
 
-from filters.ensemble import Labelled, LabelModel, count, count_labels, fit_label_model, merge
+from filters.ensemble import LabelModel
 from filters.ensemble.cuts import Cuts, Histogram, add_up, bin_edges, choose_cuts
 from filters.rules import ABSTAIN, Band, Primitive
-from pipeline.config import Ensemble
 from pipeline.folder import Folder
+from pipeline.labels import Labels, read_keep_labels
 from pipeline.scores import Scores
-from pipeline.tables import read
-
-RULES = TypeAdapter(tuple[Annotated[Primitive, Field(discriminator="kind")], ...])
+from pipeline.tables import holds_numbers, numbers, uids
+from pipeline.voted import read_model
+from pipeline.votes import RULES, unpack, vote_columns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,93 +41,71 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Voted:
-    """A scored run, as far as cut points depend on it.
+class Stored:
+    """A curated run, as far as cut points depend on it.
 
     Attributes:
         scores: Its columns.
         rules: Its rules, resolved.
-        ensemble: How they are weighed.
-        prior: P(keep) of its label model.
-        seed: Of whatever is random.
-        labels: 0 and 1 by uid; may be empty.
+        model: Its label model.
+        labels: 1 keep and 0 drop of a few pairs, or None. Those that were shown at random count:
+            shares of bins among others hold for nothing.
     """
 
     scores: Scores
     rules: tuple[Primitive, ...]
-    ensemble: Ensemble
-    prior: tuple[float, ...]
-    seed: int
-    labels: Mapping[bytes, int]
+    model: LabelModel
+    labels: Labels | None
 
     @classmethod
-    def of(cls, run: Folder, *, labels: str = "") -> "Voted":
+    def of(cls, run: Folder, *, labels: str = "") -> "Stored":
         """Read a run that was curated.
 
         Raises:
-            ValueError: It was not, or the labels are none.
+            ValueError: It was not, a file is damaged, or the labels are none.
         """
-        subset = run / "subset"
-        try:
-            scores = Scores.load(subset.read("scores.parquet"))
-            rules = RULES.validate_json(subset.read("rules.json"))
-            prior = tuple(json.loads(subset.read("label_model.json"))["prior"])
-            config = tomllib.loads(run.read("config.toml").decode())
-        except FileNotFoundError as error:
+        subset, model = run / "subset", read_model(run)
+        if model is None or not (subset.exists("scores.parquet") and subset.exists("rules.json")):
             raise ValueError(
                 f"cuts: got {run.url}, expected the folder of a run that has a subset; start it "
                 "with `thresher curate`"
-            ) from error
-        ensemble = TypeAdapter(Ensemble).validate_python(config.get("ensemble", {}))
-        known = _labels(labels) if labels else {}
-        return cls(scores, rules, ensemble, prior, int(config.get("seed", 0)), known)
+            )
+        scores = Scores.load(subset.read("scores.parquet"))
+        rules = RULES.validate_json(subset.read("rules.json"))
+        known = read_keep_labels(labels).at_random() if labels else None
+        return cls(scores, rules, model, known)
 
-    def shards(self, columns: Sequence[str]) -> Iterator[tuple[pl.DataFrame, NDArray[np.int64]]]:
-        """Yield columns of good rows and their labels (-1 is none), shard after shard."""
-        names = list(dict.fromkeys([*columns, "uid"]))
-        for shard in range(len(self.scores)):
-            frame = pl.DataFrame(self.scores.good(shard, names))
-            label_n = np.full(len(frame), -1)
-            if self.labels:
-                label_n[:] = [self.labels.get(uid, -1) for uid in frame["uid"].to_list()]
-            yield frame, label_n
+    def votes(self, table: pa.Table) -> NDArray[np.int8]:
+        """Return the votes in a table of `vote_columns`, int8 [n, M]."""
+        return unpack(table.select(self.vote_names), len(self.rules))
 
-    def numbers(self, column: str) -> Iterator[NDArray[np.float32]]:
-        """Yield a column of good rows, an array per shard.
+    def labels_of(self, table: pa.Table) -> NDArray[np.int64]:
+        """Return the labels of a table's rows, int64 [n]; -1 is none."""
+        if self.labels is None:
+            return np.full(len(table), ABSTAIN)
+        place_n = self.labels.places(uids(table))
+        return np.append(self.labels.target_N, ABSTAIN)[place_n].astype(np.int64)  # -1 is the last
 
-        Raises:
-            ValueError: It is no number.
-        """
-        for shard in range(len(self.scores)):
-            yield _numbers(pl.DataFrame(self.scores.good(shard, [column])), column)
-
-    def fit(self) -> LabelModel:
-        """Weigh the rules as the run did, or with these labels."""
-        parts, known = [], []
-        for frame, label_n in self.shards(_columns(self.rules)):
-            votes_nM = _votes(frame, self.rules)
-            parts.append(count(votes_nM))
-            known.append((votes_nM[label_n >= 0], label_n[label_n >= 0]))
-        return fit_label_model(
-            merge(parts), model=self.ensemble.model, prior=self.prior, seed=self.seed,
-            labelled=_labelled(known),
-        )  # fmt: skip
+    @property
+    def vote_names(self) -> list[str]:
+        """Columns that the votes are packed in."""
+        return [column.name for column in vote_columns(self.rules)]
 
 
-def wanted(voted: Voted, *, rules: Sequence[str], columns: Sequence[str]) -> list[Wanted]:
+def wanted(stored: Stored, *, rules: Sequence[str], columns: Sequence[str]) -> list[Wanted]:
     """Return the run's bands without a veto, or those that are named, and a band for each column.
 
     Raises:
         ValueError: A name is of no band, or there is nothing to cut.
     """
-    bands = {rule.name: rule for rule in voted.rules if isinstance(rule, Band)}
+    bands = {rule.name: rule for rule in stored.rules if isinstance(rule, Band)}
     unknown = [name for name in rules if name not in bands]
     if unknown:
         raise ValueError(
             f"cuts: got rule {unknown[0]!r}, expected one of {', '.join(bands) or 'none'}: a rule "
             "that cuts one number; name a column with --column to have a new one"
         )
-    taken = [column for column in columns if column in {rule.name for rule in voted.rules}]
+    taken = [column for column in columns if column in {rule.name for rule in stored.rules}]
     if taken:
         raise ValueError(
             f"cuts: got column {taken[0]!r}, which a rule is named after, expected another; name "
@@ -151,7 +126,7 @@ def wanted(voted: Voted, *, rules: Sequence[str], columns: Sequence[str]) -> lis
 
 
 def tune(
-    voted: Voted, wants: Sequence[Wanted], *, bins: int
+    stored: Stored, wants: Sequence[Wanted], *, bins: int
 ) -> tuple[dict[str, Band], dict[str, Cuts]]:
     """Choose cut points of all that are wanted, each against the run's votes as they are.
 
@@ -163,8 +138,8 @@ def tune(
     Returns:
         Bands by name, and why they are cut so; the latter lacks those of which nothing was found.
     """
-    histograms = _histograms(voted, wants, bins=bins)
-    bands = {rule.name: rule for rule in voted.rules if isinstance(rule, Band)}
+    histograms = _histograms(stored, wants, bins=bins)
+    bands = {rule.name: rule for rule in stored.rules if isinstance(rule, Band)}
     chosen: dict[str, Cuts] = {}
     for want in wants:
         cuts = choose_cuts(histograms[want.name], direction=want.direction)
@@ -214,53 +189,31 @@ def _band(want: Wanted, cuts: Cuts, *, veto: bool) -> Band:
     )  # fmt: skip
 
 
-def _histograms(voted: Voted, wants: Sequence[Wanted], *, bins: int) -> dict[str, Histogram]:
+def _histograms(stored: Stored, wants: Sequence[Wanted], *, bins: int) -> dict[str, Histogram]:
     """Count each column jointly with what the rules say that do not read it."""
-    rules, prior = voted.rules, voted.prior[-1]
-    edges = {w.name: bin_edges(lambda w=w: voted.numbers(w.column), bins=bins) for w in wants}
-    model = voted.fit()
+    scores, prior = stored.scores, stored.model.prior[-1]
+    columns = list(dict.fromkeys(want.column for want in wants))
+    _require_numbers(scores, columns)
+    edges = {c: bin_edges(lambda c=c: scores.numbers(c), bins=bins) for c in columns}
     parts: dict[str, list[Histogram]] = {want.name: [] for want in wants}
-    for frame, label_n in voted.shards([*_columns(rules), *(want.column for want in wants)]):
-        votes_nM = _votes(frame, rules)
+    for shard in range(len(scores)):
+        table = scores.good(shard, [*columns, *stored.vote_names, "uid"])
+        votes_nM, label_n = stored.votes(table), stored.labels_of(table)
         for want in wants:
             others_nM = votes_nM.copy()
-            others_nM[:, [want.column in rule.columns for rule in rules]] = ABSTAIN
-            p_n = model.predict(others_nM)
+            others_nM[:, [want.column in rule.columns for rule in stored.rules]] = ABSTAIN
+            p_n = stored.model.predict(others_nM)
             said_n = np.where((others_nM == ABSTAIN).all(axis=1), ABSTAIN, p_n > prior)
-            value_n = _numbers(frame, want.column)
-            part = Histogram.of(value_n, p_n, said_n, label_n, edges=edges[want.name])
+            value_n = numbers(table, want.column, np.float32)
+            part = Histogram.of(value_n, p_n, said_n, label_n, edges=edges[want.column])
             parts[want.name].append(part)
     return {name: add_up(found) for name, found in parts.items()}
 
 
-def _columns(rules: Sequence[Primitive]) -> list[str]:
-    return sorted({column for rule in rules for column in rule.columns})
-
-
-def _votes(frame: pl.DataFrame, rules: Sequence[Primitive]) -> NDArray[np.int8]:
-    columns = frame.to_dict()
-    return np.stack([rule.vote(columns) for rule in rules], axis=1)
-
-
-def _numbers(frame: pl.DataFrame, column: str) -> NDArray[np.float32]:
-    if not frame[column].dtype.is_numeric():
-        raise ValueError(f"cuts: got column {column!r}, which is no number, expected a number")
-    return frame[column].cast(pl.Float32).fill_null(np.nan).to_numpy()
-
-
-def _labelled(known: Sequence[tuple[NDArray[np.int8], NDArray[np.int64]]]) -> Labelled | None:
-    label_n = np.concatenate([label_n for _, label_n in known])
-    votes_nM = np.concatenate([votes_nM for votes_nM, _ in known])
-    return count_labels(votes_nM, label_n) if len(label_n) else None
-
-
-def _labels(place: str) -> dict[bytes, int]:
-    """Read a Parquet file with `uid` (16 bytes) and `label` (0 or 1)."""
-    table = read(place, ["uid", "label"])
-    found = dict(zip(*(table.column(name).to_pylist() for name in ("uid", "label")), strict=True))
-    if not set(found.values()) <= {0, 1} or not all(isinstance(uid, bytes) for uid in found):
-        raise ValueError(
-            f"labels: got {place}, expected uids of 16 bytes and labels 0 or 1; `thresher label "
-            "RUN` writes such a file"
-        )
-    return found
+def _require_numbers(scores: Scores, columns: Sequence[str]) -> None:
+    for field in scores.read(0, columns).schema:
+        if not holds_numbers(field):
+            raise ValueError(
+                f"cuts: got column {field.name!r}, which is no number, expected a number; name "
+                "another column"
+            )

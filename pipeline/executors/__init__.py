@@ -6,6 +6,7 @@ Only plans, shard names, counts and metrics cross Ray; pixels and columns never 
 from pipeline.executors.job import Executor, Job, Progress
 from pipeline.executors.local import run_local
 from pipeline.executors.on_ray import run_on_ray
+from pipeline.executors.tasks import some_at_once
 
 
 def executor(where: str) -> Executor:
@@ -13,4 +14,4 @@ def executor(where: str) -> Executor:
     return run_local if where == "off" else run_on_ray(where)
 
 
-__all__ = ["Executor", "Job", "Progress", "executor", "run_local", "run_on_ray"]
+__all__ = ["Executor", "Job", "Progress", "executor", "run_local", "run_on_ray", "some_at_once"]

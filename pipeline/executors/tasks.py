@@ -10,6 +10,7 @@ from pipeline.executors.job import Call, Item, Result, Shared
 
 RETRIES = 3  # of a task whose worker or node died
 AHEAD = 2  # tasks in flight for each core, so that none waits for the driver
+AT_ONCE = 16  # shards of one task, which is started, and loads its model, once
 
 
 def map_in_tasks(
@@ -52,6 +53,11 @@ def map_in_tasks(
     finally:
         for reference in running:
             ray.cancel(reference)
+
+
+def some_at_once(shards: Sequence[int]) -> list[Sequence[int]]:
+    """Deal shards out to tasks."""
+    return [shards[at : at + AT_ONCE] for at in range(0, len(shards), AT_ONCE)]
 
 
 def _call(kept: tuple[Any, Any, Mapping[str, str], Mapping[str, Parcel]], item: Any) -> Any:

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.folder import Folder
+from pipeline.schema import UID_BYTES
 from pipeline.tables import encode
 
 LABELS = "labels.parquet"  # in a run folder
 RANDOM, UNCERTAIN = "random", "uncertain"
-UID_BYTES = 16
 SCHEMA = pa.schema(
     [
         pa.field("uid", pa.binary(UID_BYTES), nullable=False),

@@ -11,9 +11,10 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from pipeline.report.charts import Dot, Labels, lines, scatter
-from pipeline.report.picks import Chooser, numbers, reason_mask
+from pipeline.report.picks import Chooser, reason_mask
 from pipeline.report.text import decimal
 from pipeline.schema import Reason
+from pipeline.tables import numbers
 
 EXTREMES = 6  # concepts shown from either end of complexity
 TYPICAL = 4  # pictures shown of each
@@ -92,7 +93,7 @@ def concepts_of(decisions: pa.Table, table: pa.Table, choose: Chooser) -> Concep
         return None
     shown = sorted((c for c in every if c.kept), key=lambda c: (c.complexity, c.number))
     few = min(EXTREMES, (len(shown) + 1) // 2)
-    distance_N = numbers(decisions, "distance")
+    distance_N = numbers(decisions, "distance", np.float64)
 
     def with_rows(concept: Concept) -> Concept:
         members_N: NDArray[np.bool_] = kept_N & (concept_N == concept.number)

@@ -6,13 +6,15 @@ Letters: N rows of the decisions.
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from filters.rules import DROP, KEEP
 from pipeline.labelling.choice import cut_of
-from pipeline.report.picks import Chooser, Pick, columns_of, numbers, vote_mask
+from pipeline.report.picks import Chooser, Pick, columns_of, vote_mask
 from pipeline.report.rules import describe
 from pipeline.report.text import decimal, plain
+from pipeline.tables import numbers
 
 MOST_A_SIDE = 4  # pictures of one rule and vote
 MOST = 120  # pictures of all rules, a page's worth; with many rules each has fewer
@@ -25,7 +27,7 @@ def pick_disagreements(
 
     Only votes that the cut went against count; ties go by uid.
     """
-    p_keep_N, cut = numbers(decisions, "p_keep"), cut_of(decisions)
+    p_keep_N, cut = numbers(decisions, "p_keep", np.float64), cut_of(decisions)
     a_side = max(1, min(MOST_A_SIDE, MOST // (2 * max(len(rules), 1))))
     picks = []
     for rule in rules:

@@ -10,9 +10,10 @@ import pyarrow as pa
 from filters.ensemble import LabelModel
 from pipeline.folder import Folder
 from pipeline.health import store_of
+from pipeline.labels import Labels
 from pipeline.ledger import Ledger
 from pipeline.tables import read
-from pipeline.voted import HandLabels, labels_of, read_decisions, read_model, read_rules
+from pipeline.voted import labels_of, read_decisions, read_model, read_rules
 
 COLUMNS = (
     "shard", "uid", "offset", "size", "caption", "reason", "p_keep", "concept", "distance", "twin",
@@ -43,7 +44,7 @@ class RunFiles:
     summary: Record
     rules: list[Record]
     model: LabelModel | None
-    labels: HandLabels | None
+    labels: Labels | None
     concepts: pa.Table | None
     done: pa.Table
     journals: Mapping[str, list[Record]]

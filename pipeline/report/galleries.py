@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.rules import ABSTAIN, DROP, KEEP
-from pipeline.report.picks import Pick
+from pipeline.report.picks import BY_P_KEEP, Pick
 from pipeline.report.text import decimal, figure, plain
 from pipeline.report.thumbnails import Thumbnail
 from pipeline.samples import uid_hex
@@ -116,11 +116,11 @@ class CardMaker:
 
 
 def _facts(sample: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Say why: p(keep), and for what fell below the cut the rules that voted against it."""
+    """Say why: p(keep), and for what had too little of it the rules that voted against it."""
     facts = []
     if sample["p_keep"] is not None:
         facts.append(("p(keep)", decimal(sample["p_keep"])))
-    if sample["reason"] == Reason.LOW_P_KEEP:
+    if sample["reason"] in BY_P_KEEP:
         votes = {n.removeprefix("vote:"): v for n, v in sample.items() if n.startswith("vote:")}
         against = [name for name, vote in votes.items() if vote == DROP]
         facts.append(("against", plain(", ".join(against), limit=FACT_CHARS)))

@@ -17,8 +17,10 @@ from pipeline.report.funnel import MEANING
 from pipeline.report.rules import describe
 from pipeline.report.text import plain
 from pipeline.schema import Reason
+from pipeline.tables import numbers, uids
 
 MOST = 12  # pictures of a gallery
+BY_P_KEEP = (Reason.LOW_P_KEEP, Reason.OVER_BUDGET)  # what p(keep) decides
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +57,7 @@ class Chooser:
     @classmethod
     def of(cls, decisions: pa.Table) -> "Chooser":
         """Order the rows of the decisions."""
-        uid_N = np.array(decisions.column("uid").to_pylist(), "S16")
+        uid_N = uids(decisions)
         return cls(np.argsort(uid_N, kind="stable"))
 
     def first(self, chosen_N: NDArray[np.bool_], most: int = MOST) -> tuple[int, ...]:
@@ -89,7 +91,7 @@ def pick_kept(decisions: pa.Table, choose: Chooser) -> tuple[Pick, ...]:
             title="Kept, barely",
             about="of those kept, the lowest p(keep)",
             total=total,
-            rows=choose.least(numbers(decisions, "p_keep"), kept_N),
+            rows=choose.least(numbers(decisions, "p_keep", np.float64), kept_N),
         ),
     )
 
@@ -101,11 +103,11 @@ def pick_reasons(decisions: pa.Table, choose: Chooser) -> tuple[Pick, ...]:
     for reason in (r for r in Reason if r in present and r != Reason.OK):
         mask_N = reason_mask(decisions, reason)
         total, meaning = int(mask_N.sum()), MEANING[reason]
-        if reason is not Reason.LOW_P_KEEP:
+        if reason not in BY_P_KEEP:
             rows = choose.first(mask_N)
             picks.append(Pick(title=reason, about=f"{meaning}; by uid", total=total, rows=rows))
             continue
-        p_keep_N = numbers(decisions, "p_keep")
+        p_keep_N = numbers(decisions, "p_keep", np.float64)
         ends: Mapping[str, NDArray[np.float64]] = {"lowest": p_keep_N, "nearest the cut": -p_keep_N}
         picks += [
             Pick(
@@ -152,11 +154,6 @@ def vote_mask(decisions: pa.Table, rule: str, vote: int) -> NDArray[np.bool_]:
 def reason_mask(decisions: pa.Table, reason: str) -> NDArray[np.bool_]:
     """Mark the rows with a reason, bool [N]."""
     return _equals(decisions, "reason", str(reason))
-
-
-def numbers(decisions: pa.Table, column: str) -> NDArray[np.float64]:
-    """Return a column as float64 [N]; null becomes NaN."""
-    return decisions.column(column).cast(pa.float64()).fill_null(np.nan).to_numpy()
 
 
 def _equals(decisions: pa.Table, column: str, value: str | int) -> NDArray[np.bool_]:

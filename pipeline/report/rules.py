@@ -32,7 +32,7 @@ class RuleRow:
         between: The interval of `empirical`, and of how many votes, in words.
         drop_log_odds: What a drop vote adds to the log-odds of being good, None if not learned.
         keep_log_odds: The same for a keep vote.
-        notes: What stands out: it speaks against itself, or repeats others.
+        notes: What stands out: it votes against what it says, or is like others.
     """
 
     name: str
@@ -104,13 +104,11 @@ def ensemble_facts(voted: Voted | None) -> EnsembleFacts | None:
             if name != "prior" and not isinstance(value, dict | list)
         ]
     names = [plain(name) for name in voted.rules]
-    copies = "; ".join(" = ".join(names[m] for m in group) for group in told.copies)
     against = ", ".join(names[m] for m in told.adversarial)
-    shared = "; ".join(plain(", ".join(group)) for group in voted.sharing)
+    alike = "; ".join(plain(", ".join(group)) for group in voted.groups)
     facts += [
         ("rows without a vote", percent(told.abstain_rate)),
-        ("near-identical rules", copies or "none"),
-        ("share their weight", shared or "none"),
+        ("rules that are alike", alike or "none"),
         ("vote against what they say", against or "none"),
     ]
     if voted.labels:
@@ -138,9 +136,9 @@ def describe(rule: dict[str, Any]) -> str:
 def _notes(voted: Voted, m: int) -> tuple[str, ...]:
     told, names = voted.analysis, voted.rules
     notes = ["votes against what it says"] if m in told.adversarial else []
-    twins = [plain(names[i]) for group in told.copies if m in group for i in group if i != m]
+    twins = [plain(names[i]) for group in told.groups if m in group for i in group if i != m]
     if twins:
-        notes.append(f"nearly the same as {', '.join(twins)}")
+        notes.append(f"like {', '.join(twins)}")
     if told.share_M[m] < WHOLE:
         notes.append(f"{percent(float(told.share_M[m]))} of its evidence counts")
     return tuple(notes)

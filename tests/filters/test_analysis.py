@@ -79,24 +79,24 @@ def test_moments_alone_leave_out_what_they_cannot_tell(planted):
     assert np.isnan(told.abstain_rate)
 
 
-def test_copies_and_adversaries_are_found(planted):
+def test_groups_and_adversaries_are_found(planted):
     label, votes = planted
     told = analyse(count(votes), labelled=count_labels(votes, label))
-    assert told.copies == ((0, 1),)
+    assert told.groups == ((0, 1),)
     assert told.adversarial == (3,)
     assert told.empirical[4] > told.chance_M[4]
     learned = analyse(count(votes), model=fit_label_model(votes, prior=0.7))
     assert learned.adversarial == (3,)
     mirrored = analyse(count(np.where(votes < 0, votes, 1 - votes).astype(np.int8)))
-    assert mirrored.copies == told.copies
+    assert mirrored.groups == told.groups
 
 
-def test_rules_that_only_drop_are_no_copies_for_agreeing():
+def test_rules_that_only_drop_are_no_group_for_agreeing():
     votes = np.full((100, 2), -1, np.int8)
     votes[:40, 0], votes[20:60, 1] = 0, 0
     told = analyse(count(votes))
     assert told.agreement[0, 1] == 1
-    assert told.copies == ()
+    assert told.groups == ()
 
 
 def test_a_rare_rule_that_only_drops_is_no_adversary_for_being_wrong_half_the_time():
@@ -119,8 +119,11 @@ def test_the_interval_is_wilsons(planted):
 
 def test_what_a_fit_says_of_its_rules_holds(planted):
     _, votes = planted
-    model = replace(fit_label_model(votes, prior=0.7), told={"adversarial": [2]})
-    assert analyse(count(votes), model=model).adversarial == (2,)
+    said = {"adversarial": [2], "groups": [[3, 4]]}
+    told = analyse(count(votes), model=replace(fit_label_model(votes, prior=0.7), told=said))
+    assert (told.adversarial, told.groups) == ((2,), ((3, 4),))
+    by_columns = fit_label_model(votes, prior=0.7, columns=["a", "b", "c", "d", "c", "e"])
+    assert analyse(count(votes), model=by_columns).groups == ((0, 1), (2, 4))
 
 
 def test_log_odds_are_over_abstaining_and_for_the_own_class():

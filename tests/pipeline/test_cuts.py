@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-import tomli_w
 from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
+from filters.ensemble import fit_label_model
+from filters.ensemble.patterns import encode as encode_votes
 from filters.extract import Column
 from filters.rules import Band, Condition
 from pipeline.commands import filters_app
@@ -25,6 +26,7 @@ COLUMNS = tuple(
     Column(name, dtype, "", "", "planted")
     for name, dtype in (
         *((name, "float32") for name in ("quality", "spare", *OTHERS)), ("words", "string"),
+        ("votes_0", "uint64"),
     )
 )  # fmt: skip
 RULES = (
@@ -54,6 +56,12 @@ def planted():
 def write_run(run, parts):
     """Lay out a curated run of one shard for each part."""
     (run / "scores").mkdir(parents=True)
+    votes = [np.stack([rule.vote(part.to_dict()) for rule in RULES], axis=1) for part in parts]
+    parts = [
+        part.with_columns(votes_0=encode_votes(found)[:, 0].astype(np.uint64))
+        for part, found in zip(parts, votes, strict=True)
+    ]
+    model = fit_label_model(np.concatenate(votes), model="triplet", prior=0.6)
     schema = score_schema(COLUMNS)
     for i, part in enumerate(parts):
         rows = len(part)
@@ -72,8 +80,7 @@ def write_run(run, parts):
     (run / "subset").mkdir()
     (run / "subset" / "scores.parquet").write_bytes(Scores(ids, ids, (source,)).dump())
     (run / "subset" / "rules.json").write_text(json.dumps([asdict(rule) for rule in RULES]))
-    (run / "subset" / "label_model.json").write_text(json.dumps({"prior": [0.4, 0.6]}))
-    (run / "config.toml").write_text(tomli_w.dumps({"ensemble": {"model": {"kind": "triplet"}}}))
+    (run / "subset" / "label_model.json").write_text(model.to_json())
     return run
 
 
@@ -128,11 +135,12 @@ def test_labels_are_counted_where_there_are_enough(run, tmp_path):
         {
             "uid": pa.array(frame["uid"].to_list()[:500], pa.binary(16)),
             "label": pa.array(good[:500].astype(np.int32)),
+            "chosen": ["random"] * 200 + ["uncertain"] * 300,
         }
     )
     (tmp_path / "labels.parquet").write_bytes(encode(labels))
     text = cuts(run, "--rule", "quality", "--labels", tmp_path / "labels.parquet")
-    assert "by 500 labels" in text
+    assert "by 200 labels" in text
     assert bands(text)["quality"].keep == pytest.approx(0.5, abs=0.7)
 
 

@@ -12,7 +12,7 @@ from filters.ensemble import fit_label_model, load_label_model
 from pipeline.commands import add_commands
 from pipeline.folder import Folder
 from pipeline.tables import encode
-from pipeline.voted import labels_of, read_decisions
+from pipeline.voted import analyse_run, labels_of, read_decisions
 
 ROWS, RULES = 400, ("a", "b", "c", "never")
 UIDS = [i.to_bytes(16, "big") for i in range(ROWS)]
@@ -110,14 +110,20 @@ def test_labels_of_the_run_are_taken_and_others_on_request(run, votes, tmp_path)
     assert sum(b["share"] * b["labelled"] for b in bins) == pytest.approx(good.sum())
 
 
-def test_only_random_ones_count_where_it_is_known(run):
+def test_only_random_ones_count_where_it_is_known(run, votes):
+    good, found = votes
     chosen = ["random", "uncertain"] * 5
-    write_labels(run, pa.array(UIDS[:10], pa.binary(16)), [1] * 10, chosen)
-    found = labels_of(run)
-    assert found.uids.to_pylist() == UIDS[:10:2]
-    assert found.told == "5 labels, the random ones of 10"
-    write_labels(run, pa.array(UIDS[:10], pa.binary(16)), [1] * 10, ["uncertain"] * 10)
-    assert labels_of(run).told == "10 labels"
+    uids, labels = pa.array(UIDS[:10], pa.binary(16)), good[:10].astype(np.int32)
+    write_labels(run, uids, labels, chosen)
+    told = analyse_run(run)
+    assert told.labels == "5 labels, the random ones of 10"
+    assert told.analysis.judged_M.tolist() == (found[:10:2] >= 0).sum(axis=0).tolist()
+    assert told.outcomes.rows == 5
+    write_labels(run, uids, labels, ["uncertain"] * 10)
+    told = analyse_run(run)
+    assert told.labels == "0 labels, the random ones of 10"
+    assert (told.analysis.judged_M.sum(), told.outcomes) == (0, None)
+    thresher("filters", "analyze", run.url)
 
 
 def test_labels_of_other_pairs_are_told(run):
@@ -131,8 +137,9 @@ def test_labels_of_other_pairs_are_told(run):
 @pytest.mark.parametrize(
     ("uids", "labels", "message"),
     [
-        (["00"], [2], "got 2 in .*expected 1 keep"),
-        (["00"], [None], "got None in"),
+        (["00"], [2], "got 2 in .*expected 1 for keep"),
+        (["00"], [None], "got 1 rows of .* without a finite 'label'"),
+        (["00", "0"], [1, 0], "got 0{32} twice"),
         (["zz"], [1], "got uid 'zz'"),
         (["0" * 33], [1], "got uid '0000"),
     ],

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from filters.ensemble import Majority
 from filters.rules import Band, Condition
 from pipeline.config import Ensemble
 from pipeline.ensemble import fit_votes
@@ -83,7 +84,8 @@ def expected(pool):
 def labels_of(pool, rows, wrong=()):
     order = sorted(rows, key=lambda row: pool.uids[row])
     uids = [pool.uids[row] for row in order] + list(wrong)
-    return Labels(np.array(uids, "S16"), pool.is_good[order].astype(float))
+    target = pool.is_good[order].astype(float)
+    return Labels(np.array(uids, "S16"), target, np.ones(len(uids), bool))
 
 
 def test_votes_and_counts_are_those_by_hand(pool, ready, tmp_path):
@@ -214,9 +216,23 @@ def test_labels_are_counted_by_pattern(pool, ready, tmp_path):
     assert {tuple(v): n for v, n in found} == by_hand
 
 
+def test_a_prior_from_labels_counts_those_that_were_shown_at_random(pool, ready, tmp_path):
+    labels = labels_of(pool, np.flatnonzero(pool.is_ok)[:90])
+    is_keep = labels.target_N == 1
+    is_random = is_keep & (np.cumsum(is_keep) <= 5) | ~is_keep & (np.cumsum(~is_keep) <= 13)
+    cfg = Ensemble(model=Majority(), prior="labels", labels="handed over")
+    prior = lambda random_N: fit_votes(  # noqa: E731
+        cast(tmp_path, ready, labels=replace(labels, random_N=random_N)), cfg, seed=0
+    ).prior[1]
+    assert prior(is_random) == pytest.approx((5 + 1) / (18 + 2))
+    assert prior(np.ones(90, bool)) == pytest.approx((is_keep.sum() + 1) / (90 + 2))
+    with pytest.raises(ValueError, match="got no label of a pair that has votes and was chosen"):
+        prior(np.zeros(90, bool))
+
+
 def test_labels_of_pairs_that_are_not_there_are_refused(pool, ready, tmp_path):
     labels = labels_of(pool, range(20), wrong=[b"\xff" * 16])
-    labels = Labels(labels.uid_N, np.ones(21))
+    labels = replace(labels, target_N=np.ones(21))
     with pytest.raises(ValueError, match=r"got 1 uids that this run does not have, such as f{32}"):
         cast(tmp_path, ready, labels=labels)
 

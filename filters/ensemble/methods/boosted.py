@@ -14,7 +14,14 @@ from threadpoolctl import threadpool_limits
 from filters.ensemble.forms import Trees
 from filters.ensemble.labelled import Labelled
 from filters.ensemble.methods.base import Known, Method
-from filters.ensemble.supervised import FOLDS, accuracies, deal, require_each_class, shares
+from filters.ensemble.methods.supervised import (
+    FOLDS,
+    accuracies,
+    asked,
+    deal,
+    require_each_class,
+    shares,
+)
 
 BINARY = 2
 
@@ -90,11 +97,12 @@ class Boosted(Method):
             min_weight_fraction_leaf=min(0.5, self.least / weight_J.sum()),
             random_state=seed,
         )
-        return booster.fit(_asked(labelled)[row_J], class_J, sample_weight=weight_J)
+        asked_PX = asked(labelled.votes_PM, labelled.classes).astype(np.float32)
+        return booster.fit(asked_PX[row_J], class_J, sample_weight=weight_J)
 
     def _curve(self, labelled: Labelled, *, seed: int) -> NDArray[np.float64]:
         """Return the mean loss on folds left out after each round, float64 [T]."""
-        asked_PX = _asked(labelled)
+        asked_PX = asked(labelled.votes_PM, labelled.classes).astype(np.float32)
         curve_T = np.zeros(self.trees)
         for left_out_PK in deal(labelled):
             booster = self._fitted(labelled, labelled.count_PK - left_out_PK, seed=seed)
@@ -116,13 +124,6 @@ def _library() -> Any:
     return ensemble
 
 
-def _asked(labelled: Labelled) -> NDArray[np.float32]:
-    """Return which vote each rule casts, float32 [P, M K]: what a tree may ask for."""
-    votes_PM = labelled.votes_PM
-    is_PMK = votes_PM[:, :, None] == np.arange(labelled.classes, dtype=np.int8)
-    return is_PMK.reshape(len(votes_PM), -1).astype(np.float32)
-
-
 def _plain(trees_TK: NDArray[Any], *, rate: float, classes: int) -> dict[str, Any]:
     """Return scikit-learn's trees as tuples of numbers, by the names that `Trees` has for them."""
     # With two classes there is one tree a round, of keep against drop.
@@ -130,14 +131,14 @@ def _plain(trees_TK: NDArray[Any], *, rate: float, classes: int) -> dict[str, An
     trees = [found.tree_ for found in trees_TK.ravel()]
     root_T = np.cumsum([0, *(tree.node_count for tree in trees)])[:-1]
     inner = np.concatenate([tree.children_left for tree in trees]) >= 0
-    asked = np.concatenate([tree.feature for tree in trees])
+    feature = np.concatenate([tree.feature for tree in trees])
 
     def nodes(side: str) -> NDArray[np.int64]:
         return np.concatenate([r + getattr(t, side) for r, t in zip(root_T, trees, strict=True)])
 
     by_node = {
-        "rule": np.where(inner, asked // classes, -1),
-        "vote": np.where(inner, asked % classes, -1),
+        "rule": np.where(inner, feature // classes, -1),
+        "vote": np.where(inner, feature % classes, -1),
         "no": np.where(inner, nodes("children_left"), -1),  # 0 is below the threshold of 0.5
         "yes": np.where(inner, nodes("children_right"), -1),
         "score": np.concatenate([rate * tree.value[:, 0, 0] for tree in trees]),

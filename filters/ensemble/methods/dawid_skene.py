@@ -16,9 +16,8 @@ from filters.ensemble.methods.symbols import (
     FLOOR,
     Floats,
     Symbols,
-    accuracy,
     climb,
-    evidence,
+    model_of,
     ratio,
 )
 from filters.ensemble.model import Bayes
@@ -89,20 +88,13 @@ class DawidSkene(Method):
         renamed = bool((order_K != np.arange(len(order_K))).any())
         if renamed:
             top = climb(symbols, top.posterior_PK[:, order_K], step, **limits)
-        share_MXK = symbols.shares(top.posterior_PK)
-        return Bayes(
-            kind=self.kind,
-            prior=tuple(top.prior_K.tolist()),
-            accuracy=accuracy(share_MXK),
-            share=(1.0,) * symbols.rules,
-            told={
-                **top.told,
-                "learned_prior": self.learn_prior,
-                "renamed": renamed,
-                "died_out": np.flatnonzero(share_MXK[0].sum(axis=0) < FLOOR).tolist(),
-            },
-            evidence=evidence(top.table_MXK, share_MXK),
-        )
+        mass_K = symbols.shares(top.posterior_PK)[0].sum(axis=0)
+        told = {
+            "learned_prior": self.learn_prior,
+            "renamed": renamed,
+            "died_out": np.flatnonzero(mass_K < FLOOR).tolist(),
+        }
+        return model_of(self.kind, symbols, top, told)
 
     def _table(self, share_MXK: Floats, pull: float) -> Floats:
         """Return P(X | class); of what each rule does on average if a class has no rows."""

@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.ensemble.latent import Fitted, Latent, expected, maximise
 from filters.ensemble.methods.base import Known, Method
+from filters.ensemble.methods.latent import Fitted, Latent, expected, maximise
 from filters.ensemble.model import Bayes
 from filters.ensemble.patterns import PatternCounts
 

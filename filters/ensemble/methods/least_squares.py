@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from filters.ensemble.forms import Linear, centred_votes
 from filters.ensemble.labelled import Labelled
 from filters.ensemble.methods.base import Known, Method
+from filters.ensemble.methods.supervised import accuracies, shares
 from filters.ensemble.model import LabelModel, Share
-from filters.ensemble.supervised import accuracies, shares
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,8 +14,15 @@ from threadpoolctl import threadpool_limits
 
 from filters.ensemble.labelled import Labelled
 from filters.ensemble.methods.base import Known, Method
+from filters.ensemble.methods.supervised import (
+    FOLDS,
+    accuracies,
+    asked,
+    deal,
+    require_each_class,
+    shares,
+)
 from filters.ensemble.model import Bayes
-from filters.ensemble.supervised import FOLDS, accuracies, deal, require_each_class, shares
 
 PENALTIES = tuple(10.0 ** (power / 2) for power in range(0, -11, -1))  # of the mean loss
 SEARCH = {"maxiter": 200, "gtol": 1e-5, "ftol": 1e-9}  # of L-BFGS, to compare penalties
@@ -89,7 +96,7 @@ def solve(
     from scipy.optimize import minimize
 
     (rules, classes), rows = (votes_PM.shape[1], count_PK.shape[1]), count_PK.sum()
-    features_PX = _features(votes_PM, classes)
+    features_PX = asked(votes_PM, classes).astype(np.float64)
     share_PK, count_P1 = count_PK / rows, count_PK.sum(axis=1, keepdims=True) / rows
 
     def value_and_gradient(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -109,7 +116,7 @@ def solve(
 
 def _curve(labelled: Labelled) -> dict[float, float]:
     """Return the mean loss on folds left out, by penalty."""
-    features_PX = _features(labelled.votes_PM, labelled.classes)
+    features_PX = asked(labelled.votes_PM, labelled.classes).astype(np.float64)
     curve = dict.fromkeys(PENALTIES, 0.0)
     for left_out_PK in deal(labelled):
         for l2 in PENALTIES:
@@ -119,12 +126,6 @@ def _curve(labelled: Labelled) -> dict[float, float]:
             log_PK = _log_softmax(features_PX @ weight_XK + bias_K)
             curve[l2] -= float((left_out_PK * log_PK).sum()) / int(labelled.of_class.sum())
     return curve
-
-
-def _features(votes_PM: NDArray[np.int8], classes: int) -> NDArray[np.float64]:
-    """Return which vote each rule casts, float64 [P, M K]; an abstention is none of them."""
-    is_PMK = votes_PM[:, :, None] == np.arange(classes, dtype=np.int8)
-    return is_PMK.reshape(len(votes_PM), -1).astype(np.float64)
 
 
 def _split(

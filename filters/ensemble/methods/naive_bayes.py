@@ -14,9 +14,8 @@ from filters.ensemble.methods.base import Known, Method
 from filters.ensemble.methods.symbols import (
     Floats,
     Symbols,
-    accuracy,
     climb,
-    evidence,
+    model_of,
     normalised,
     ratio,
 )
@@ -92,15 +91,7 @@ class NaiveBayes(Method):
             symbols, normalised(symbols.logs(known.prior_K, at_first)), step,
             tolerance=self.tolerance, most_steps=self.most_steps,
         )  # fmt: skip
-        share_MXK = symbols.shares(top.posterior_PK)
-        return Bayes(
-            kind=self.kind,
-            prior=tuple(top.prior_K.tolist()),
-            accuracy=accuracy(share_MXK),
-            share=(1.0,) * symbols.rules,
-            told={**top.told, "learned_prior": self.learn_prior},
-            evidence=evidence(top.table_MXK, share_MXK),
-        )
+        return model_of(self.kind, symbols, top, {"learned_prior": self.learn_prior})
 
     def _rates(self, share_MXK: Floats, pull_K: Floats) -> tuple[Floats, Floats]:
         """Return the propensity of each rule on each class, and the accuracy of its votes there."""

@@ -5,13 +5,15 @@ expected counts. Letters: P patterns, M rules, K classes; X is a symbol, X = 0 a
 a vote for class k, so there are K + 1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from filters.ensemble.model import Bayes
 from filters.ensemble.patterns import PatternCounts
 
 FLOOR = 1e-12  # of the probability of a symbol: the least that its logarithm is taken of
@@ -128,14 +130,27 @@ def ratio(part: Floats, whole: Floats, otherwise: Floats) -> Floats:
     return np.where(thin, otherwise, part / np.where(whole < FLOOR, 1.0, whole))
 
 
-def evidence(table_MXK: Floats, share_MXK: Floats) -> tuple[tuple[tuple[float, ...], ...], ...]:
+def model_of(kind: str, symbols: Symbols, top: Maximum, told: Mapping[str, Any]) -> Bayes:
+    """Return the label model of a climb; `told` comes behind what the climb says of itself."""
+    share_MXK = symbols.shares(top.posterior_PK)
+    return Bayes(
+        kind=kind,
+        prior=tuple(top.prior_K.tolist()),
+        accuracy=_accuracy(share_MXK),
+        share=(1.0,) * symbols.rules,
+        told={**top.told, **told},
+        evidence=_evidence(top.table_MXK, share_MXK),
+    )
+
+
+def _evidence(table_MXK: Floats, share_MXK: Floats) -> tuple[tuple[tuple[float, ...], ...], ...]:
     """Return the tables' logarithms, zeros where nobody ever used a symbol."""
     used_MX1 = share_MXK.sum(axis=2, keepdims=True) > 0
     log_MXK = np.where(used_MX1, np.log(np.maximum(table_MXK, FLOOR)), 0.0)
     return tuple(tuple(tuple(log_K) for log_K in rule) for rule in log_MXK.tolist())
 
 
-def accuracy(share_MXK: Floats) -> tuple[float, ...]:
+def _accuracy(share_MXK: Floats) -> tuple[float, ...]:
     """Return the expected share of each rule's votes that are right; NaN if it casts none."""
     right_M = np.einsum("mkk->m", share_MXK[:, 1:, :])
     cast_M = share_MXK[:, 1:, :].sum(axis=(1, 2))

@@ -76,11 +76,9 @@ class WeightedMajority(Method):
 
 def _accuracy(labelled: Labelled) -> NDArray[np.float64]:
     """Return the smoothed accuracy of each rule on labelled rows, NaN where it casts no vote."""
-    classes = labelled.classes
-    is_PMK = labelled.votes_PM[:, :, None] == np.arange(classes, dtype=np.int8)
-    right_M = np.einsum("pmk,pk->m", is_PMK, labelled.count_PK)
-    votes_M = is_PMK.any(axis=2).T @ labelled.count_PK.sum(axis=1)
-    smoothed_M = (right_M + 1) / (votes_M + classes)
+    judged_MKK = labelled.judged
+    right_M, votes_M = np.einsum("mkk->m", judged_MKK), judged_MKK.sum(axis=(1, 2))
+    smoothed_M = (right_M + 1) / (votes_M + labelled.classes)
     return np.where(votes_M > 0, smoothed_M, np.nan)
 
 

@@ -12,7 +12,7 @@ from filters.ensemble.calibration import wilson
 from filters.ensemble.cuts import (
     LEAST_LABELS,
     LEAST_ODDS,
-    SURE_95,
+    ONE_SIDED_95,
     Histogram,
     add_up,
     bin_edges,
@@ -154,7 +154,7 @@ def test_the_pair_of_cuts_is_the_best_of_all():
                 (value >= keep, good, base),
                 (value <= drop, ~good, 1 - base),
             ):
-                low = wilson(right[cast].sum(), cast.sum(), z=SURE_95)[0] if cast.any() else 0
+                low = wilson(right[cast].sum(), cast.sum(), z=ONE_SIDED_95)[0] if cast.any() else 0
                 if low / (1 - low) >= LEAST_ODDS * share / (1 - share):
                     rest = (1 - low) * np.log((1 - low) / (1 - share))
                     gain += cast.mean() * (low * np.log(low / share) + rest)

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from filters.ensemble import Labelled, count, count_labels, fit_label_model
 from filters.ensemble.forms import Linear, Trees
 from filters.ensemble.methods import Boosted, LeastSquares, Logistic
-from filters.ensemble.supervised import accuracies, deal
+from filters.ensemble.methods.supervised import accuracies, deal
 
 KINDS = (LeastSquares(), Logistic(), Boosted(trees=20))
 NAMES = [method.kind for method in KINDS]

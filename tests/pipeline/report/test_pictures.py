@@ -46,6 +46,19 @@ def test_every_reason_has_its_rows_and_both_ends_of_p_keep(run, choose):
     }
 
 
+def test_a_budget_is_shown_as_a_cut_is(run):
+    reasons = run.decisions.column("reason").to_pylist()
+    under = [r if r != Reason.LOW_P_KEEP else str(Reason.OVER_BUDGET) for r in reasons]
+    at = run.decisions.column_names.index("reason")
+    decisions = run.decisions.set_column(at, "reason", pa.array(under))
+    picks = {p.title: p for p in pick_reasons(decisions, Chooser.of(decisions))}
+    nearest = picks["over_budget, nearest the cut"]
+    assert _uids(run, nearest) == [18, 19, 20, 21, 22]
+    pictures = load_thumbnails(decisions, run.scores.shards, nearest.rows)
+    cards = CardMaker(decisions, run.scores, pictures, {}).gallery(nearest).cards
+    assert dict(cards[3].facts)["against"] == "few words"
+
+
 def test_rule_galleries_show_what_the_rule_saw(run, choose):
     rules = [{"kind": "condition", "name": "few words", "columns": ["words", "language"]}]
     (pick,) = pick_rules(run.decisions, rules, choose)

@@ -55,13 +55,17 @@ def test_what_stands_out_is_said(run, rules, model):
     )
     found = voted(run, rules, odd)
     notes = [row.notes for row in rule_rows(rules, found)]
-    assert notes == [(), ("50.0 % of its evidence counts",), ("votes against what it says",)]
+    assert notes == [
+        (),
+        ("like <b>sharp</b>", "50.0 % of its evidence counts"),
+        ("votes against what it says", "like few words"),
+    ]
     facts = dict(ensemble_facts(found).facts)
     assert facts["prior p(keep)"] == "0.70, <labels>"
     assert facts["loss"] == "0.1235"
     assert "curve" not in facts
     assert facts["vote against what they say"] == "<b>sharp</b>"
-    assert facts["share their weight"] == "few words, <b>sharp</b>"
+    assert facts["rules that are alike"] == "few words, <b>sharp</b>"
 
 
 def test_no_votes_no_rows(rules):

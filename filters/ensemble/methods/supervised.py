@@ -43,14 +43,18 @@ def deal(labelled: Labelled, *, folds: int = FOLDS) -> NDArray[np.int64]:
 
 def accuracies(labelled: Labelled) -> tuple[float, ...]:
     """Return the share of each rule's votes that the labels agree with, NaN where it has none."""
-    votes_PM, count_PK = labelled.votes_PM, labelled.count_PK
-    right_M = sum(((votes_PM == k).T @ count_PK[:, k]) for k in range(labelled.classes))
-    cast_M = (votes_PM >= 0).T @ count_PK.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        share_M = np.asarray(right_M) / np.where(cast_M > 0, cast_M, np.nan)
+    judged_MKK = labelled.judged
+    right_M, cast_M = np.einsum("mkk->m", judged_MKK), judged_MKK.sum(axis=(1, 2))
+    share_M = right_M / np.where(cast_M > 0, cast_M, np.nan)
     return tuple(share_M.tolist())
 
 
 def shares(labelled: Labelled) -> NDArray[np.float64]:
     """Return the share of the labels that each class has, float64 [K]."""
     return labelled.of_class / labelled.of_class.sum()
+
+
+def asked(votes_PM: NDArray[np.int8], classes: int) -> NDArray[np.bool_]:
+    """Return which vote each rule casts, bool [P, M K]; an abstention is none of them."""
+    is_PMK = votes_PM[:, :, None] == np.arange(classes, dtype=np.int8)
+    return is_PMK.reshape(len(votes_PM), -1)
