@@ -116,7 +116,7 @@ class Bayes(LabelModel):
         for m, table_XK in enumerate(self.evidence):
             log_KP += np.take(np.array(table_XK).T, votes_PM[:, m] + 1, axis=1)
         odds_KP = np.exp(log_KP - log_KP.max(axis=0))
-        return (odds_KP / odds_KP.sum(axis=0)).T
+        return (odds_KP / _in_order(odds_KP)).T
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,8 +143,16 @@ class Share(LabelModel):
         if self.winners:
             most_P1 = sum_PK.max(axis=1, keepdims=True)
             sum_PK = ((most_P1 > 0) & (sum_PK >= most_P1 * (1 - ROUNDING))).astype(np.float64)
-        total_P1 = sum_PK.sum(axis=1, keepdims=True)
+        total_P1 = _in_order(sum_PK.T)[:, None]
         return np.where(total_P1 > 0, sum_PK / np.where(total_P1 > 0, total_P1, 1.0), self.prior)
+
+
+def _in_order(value_KP: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add classes up one after another: NumPy's sum of eight and more depends on P."""
+    total_P = value_KP[0].copy()
+    for value_P in value_KP[1:]:
+        total_P += value_P
+    return total_P
 
 
 def _without_nan(value: Any) -> Any:

@@ -115,3 +115,13 @@ def test_pure_silence_and_one_row_are_no_trouble(method):
     assert 0 <= model.predict(agreed)[0] <= 1
     unseen = np.array([[0, 0, 0], [0, -1, 1]], np.int8)
     assert np.isfinite(model.predict(unseen)).all()
+
+
+@pytest.mark.parametrize("method", [WeightedMajority(), DawidSkene(), NaiveBayes()], ids=repr)
+def test_with_many_classes_a_row_alone_has_the_bits_that_it_has_among_others(method):
+    accuracies = symmetric(ACCURACIES, classes=9)
+    _, votes = planted(accuracies, rows=300, prior=(1 / 9,) * 9)
+    model = fit(votes, method, classes=9, prior=(0.04, 0.2, 0.06, 0.1, 0.1, 0.1, 0.15, 0.05, 0.2))
+    p = model.predict_proba(votes)
+    alone = [model.predict_proba(votes[row : row + 1])[0].tolist() for row in range(100)]
+    assert alone == p[:100].tolist()
