@@ -112,7 +112,7 @@ class EndModel:
         """Return p(keep) of N rows, float64 in [0, 1], the same bits however rows are cut.
 
         Args:
-            columns: Numbers [N] and embeddings [N, D]; NaN is null.
+            columns: Numbers [N] and embeddings [N, D]; NaN and infinities are null.
         """
         rows = len(columns[self.columns[0]])
         logit_N = np.full(rows, self.bias)
@@ -170,7 +170,7 @@ def fit_end_model(
     """Minimise mean KL(target || p) + l2 / 2 |w|^2; convex, so there is one solution.
 
     Args:
-        columns: Numbers [N] and embeddings [N, D]; NaN is null.
+        columns: Numbers [N] and embeddings [N, D]; NaN and infinities are null.
         target_N: p(keep) of each row.
         l2: Above 0.
         most: No row gets more when it is applied; the fit knows nothing of it.
@@ -226,7 +226,7 @@ def _fit(
 def _scale(value: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
     """Return mean [D] and scale over the rows that have a value."""
     value_ND = _wide(value)
-    value_ND = value_ND[~np.isnan(value_ND).any(axis=1)]
+    value_ND = value_ND[np.isfinite(value_ND).all(axis=1)]
     if not len(value_ND):
         return np.zeros(value_ND.shape[1]), 1.0
     mean_D = value_ND.mean(axis=0)
@@ -239,7 +239,7 @@ def _scaled(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return a column as features [N, D], 0 in rows without a value, and which rows those are."""
     value_ND = _wide(value)
-    lacks_N = np.asarray(np.isnan(value_ND).any(axis=1))
+    lacks_N = ~np.isfinite(value_ND).all(axis=1)
     scaled_ND = np.clip((value_ND - mean_D) / scale, -FARTHEST, FARTHEST)
     scaled_ND[lacks_N] = 0.0
     return scaled_ND, lacks_N

@@ -179,6 +179,19 @@ def test_nothing_is_better_than_the_best_allowed():
     np.testing.assert_array_equal(limited, np.minimum(free, 0.8))
 
 
+def test_an_infinite_value_is_as_none_and_touches_no_other_row():
+    x = np.random.default_rng(0).normal(size=50)
+    columns = {}
+    for name, value in (("null", np.nan), ("above", np.inf), ("below", -np.inf)):
+        columns[name] = np.where(np.arange(50) == 3, value, x)
+    p = [
+        fit_end_model({"x": value}, np.clip(x, 0, 1), l2=1e-3).predict({"x": value})
+        for value in columns.values()
+    ]
+    assert np.isfinite(p).all()
+    assert p[0].tolist() == p[1].tolist() == p[2].tolist()
+
+
 def test_what_cannot_be_done_is_refused():
     with pytest.raises(ValueError, match="got 0 targets"):
         fit_end_model({"x": np.zeros(0)}, np.zeros(0), l2=1.0)
