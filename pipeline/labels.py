@@ -124,8 +124,8 @@ def read_labels(place: str, *, target: str, least: int = 2) -> Labels:
         target_N = numbers(table, target, np.float64)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ValueError(
-            f"labels: got a column {target!r} of {table.schema.field(target).type}, expected "
-            "numbers: 0 and 1 for classes, or a quantity"
+            f"labels: got a column {target!r} of {table.schema.field(target).type} in {place}, "
+            "expected numbers: 0 and 1 for classes, or a quantity"
         ) from error
     if not np.isfinite(target_N).all():
         raise ValueError(

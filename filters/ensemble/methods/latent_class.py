@@ -4,6 +4,7 @@ Letters: P distinct patterns, M rules, K classes; X is a vote, X = 0 abstain and
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -49,6 +50,15 @@ class LatentClass(Method):
     precision: float = 0.7
     pseudo_votes: float = 20.0
     most_steps: int = 3000
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if not (0 < self.precision < 1 and 0 <= self.pseudo_votes < inf and self.most_steps >= 1):
+            raise ValueError(
+                f"latent_class: got precision {self.precision}, pseudo_votes {self.pseudo_votes}, "
+                f"most_steps {self.most_steps}, expected above 0 and below 1, at least 0, at least "
+                "1"
+            )
 
     def fit(self, known: Known) -> Bayes:
         """Fit it on distinct patterns, with the prior that is known."""

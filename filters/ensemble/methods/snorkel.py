@@ -4,6 +4,7 @@ Letters: M rules, K classes, R votes that are cast (pairs of a rule and a class,
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -55,7 +56,8 @@ class Snorkel(Method):
     prec_init: float = 0.7
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.lr <= 0 or self.l2 < 0 or not 0 < self.prec_init <= 1:
+        finite = 0 < self.lr < inf and 0 <= self.l2 < inf
+        if self.steps < 1 or not finite or not 0 < self.prec_init <= 1:
             raise ValueError(
                 f"snorkel: got steps {self.steps}, lr {self.lr}, l2 {self.l2}, prec_init "
                 f"{self.prec_init}, expected steps, lr above 0, l2 at least 0, prec_init in (0, 1]"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from snorkel.labeling.model import LabelModel as Snorkel
 
+from filters import ensemble
 from filters.ensemble import Labelled, LatentClass, Moments, count, fit_label_model, merge
 from filters.ensemble.groups import groups
 
@@ -227,3 +228,22 @@ def test_three_classes_are_recovered():
     assert model.prior == pytest.approx((0.5, 0.3, 0.2), abs=0.03)
     assert model.accuracy == pytest.approx([0.7] * 7, abs=0.04)
     assert model.share == pytest.approx([1] * 5 + [0.5] * 2)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        (LatentClass, {"precision": 0.0}),
+        (LatentClass, {"precision": 1.0}),
+        (LatentClass, {"precision": float("nan")}),
+        (LatentClass, {"pseudo_votes": -1.0}),
+        (LatentClass, {"pseudo_votes": float("inf")}),
+        (LatentClass, {"most_steps": 0}),
+        (ensemble.Snorkel, {"lr": float("nan")}),
+        (ensemble.Snorkel, {"l2": float("inf")}),
+    ],
+)
+def test_settings_that_fit_nothing_are_refused(method, settings):
+    ((name, value),) = settings.items()
+    with pytest.raises(ValueError, match=rf"got .*{name} {value}.*, expected "):
+        method(**settings)
