@@ -4,8 +4,9 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from pipeline.labelling.answers import RANDOM, UNCERTAIN, Answer, AnswerFile, now
+from pipeline.labelling.answers import UNCERTAIN, Answer, AnswerFile, now
 from pipeline.labelling.choice import Choice
+from pipeline.labels import RANDOM
 
 LABELS = {"keep": 1, "drop": 0}
 SKIP = "skip"
@@ -74,6 +75,7 @@ class Session:
 
         Raises:
             OSError: The answer could not be written; it does not count.
+            ValueError: The file has become something else; nor does it then.
         """
         with self._lock:
             choice = self.choices[position]
@@ -102,8 +104,12 @@ class Session:
             return self._progress()
 
     def _put(self, uid: bytes, answer: Answer | None) -> None:
-        """Set or clear an answer, on the disk first."""
-        answers = {known: given for known, given in self.answers.items() if known != uid}
+        """Set or clear an answer, on the disk first; those of another sitting stay in it."""
+        answers = dict(self.answers)
+        for known, given in self.file.read().items():
+            if known not in answers or given.at > answers[known].at:
+                answers[known] = given
+        answers.pop(uid, None)
         if answer is not None:
             answers[uid] = answer
         self.file.write(answers)

@@ -6,9 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.labelling.answers import RANDOM, UNCERTAIN, AnswerFile
+from pipeline.labelling.answers import UNCERTAIN, AnswerFile
 from pipeline.labelling.choice import Choice
 from pipeline.labelling.session import Session
+from pipeline.labels import RANDOM
 
 CHOICES = [Choice(i, bytes([i]) * 16, (RANDOM, UNCERTAIN)[i % 2]) for i in range(6)]
 
@@ -95,3 +96,12 @@ def test_a_file_of_something_else_is_refused_and_left(file, tmp_path):
     pq.write_table(pa.table({"uid": ["00"], "label": [1]}), file.url)
     with pytest.raises(ValueError, match=r"labels: got .*labels\.parquet.*--out"):
         Session.resume(CHOICES, file)
+
+
+def test_two_sittings_at_a_time_lose_no_answer(file):
+    one, other = Session.resume(CHOICES, file), Session.resume(CHOICES, file)
+    one.answer(0, "keep")
+    other.answer(1, "drop")
+    one.answer(2, "keep")
+    one.undo()
+    assert stored(file) == {0: (1, RANDOM), 1: (0, UNCERTAIN)}
