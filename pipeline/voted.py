@@ -141,12 +141,19 @@ def read_rules(run: Folder) -> list[dict[str, Any]]:
     if not subset.exists("rules.json"):
         return []
     try:
-        return json.loads(subset.read("rules.json"))
+        rules, why = json.loads(subset.read("rules.json")), "no list of rules with names"
     except ValueError as error:
+        rules, why = None, str(error)
+    if not isinstance(rules, list) or not all(map(_has_name, rules)):
         raise ValueError(
-            f"run: got {subset.path('rules.json')}, which is not JSON ({error}); delete it and run "
-            "again"
-        ) from error
+            f"run: got {subset.path('rules.json')} damaged ({why}), expected what a run wrote; run "
+            "`thresher curate` on this run again, which reads no pixel"
+        )
+    return rules
+
+
+def _has_name(rule: object) -> bool:
+    return isinstance(rule, dict) and isinstance(rule.get("name"), str)
 
 
 def rule_names(run: Folder) -> list[str]:

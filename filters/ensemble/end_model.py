@@ -47,17 +47,17 @@ class EndModelSettings:
         """Check the numbers."""
         if not self.columns or len(set(self.columns)) < len(self.columns):
             raise ValueError(
-                f"ensemble.end_model: got columns {list(self.columns)}, expected at least one and "
+                f"columns: got {list(self.columns)}, expected at least one and "
                 "each once"
             )
         if not 0 < self.most <= 1:
             raise ValueError(
-                f"ensemble.end_model: got most {self.most}, expected a probability above 0; 1 is "
+                f"most: got {self.most}, expected a probability above 0; 1 is "
                 "no limit"
             )
         if self.rows < 1 or not self.l2 > 0:
             raise ValueError(
-                f"ensemble.end_model: got rows {self.rows} and l2 {self.l2}, expected both above 0"
+                f"rows, l2: got rows {self.rows} and l2 {self.l2}, expected both above 0"
             )
 
 
@@ -239,7 +239,7 @@ def _scaled(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return a column as features [N, D], 0 in rows without a value, and which rows those are."""
     value_ND = _wide(value)
-    lacks_N = ~np.isfinite(value_ND).all(axis=1)
+    lacks_N = np.asarray(~np.isfinite(value_ND).all(axis=1))
     scaled_ND = np.clip((value_ND - mean_D) / scale, -FARTHEST, FARTHEST)
     scaled_ND[lacks_N] = 0.0
     return scaled_ND, lacks_N

@@ -70,8 +70,15 @@ class Stored:
                 f"cuts: got {run.url}, expected the folder of a run that has a subset; start it "
                 "with `thresher curate`"
             )
-        scores = Scores.load(subset.read("scores.parquet"))
-        rules = RULES.validate_json(subset.read("rules.json"))
+        try:
+            scores = Scores.load(subset.read("scores.parquet"))
+            rules = RULES.validate_json(subset.read("rules.json"))
+        except (ValueError, KeyError, pa.ArrowException) as error:
+            raise ValueError(
+                f"cuts: got {run.url} with a damaged file, expected what a run wrote "
+                f"({' '.join(str(error).split())[:200]}); run `thresher curate` on it again, which "
+                "reads no pixel"
+            ) from error
         known = read_keep_labels(labels).at_random() if labels else None
         return cls(scores, rules, model, known)
 

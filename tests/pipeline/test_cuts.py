@@ -167,6 +167,16 @@ def test_what_cannot_be_cut_is_refused(run, arguments, message):
         cuts(run, *arguments)
 
 
+@pytest.mark.parametrize("damage", [b"", b"null", b"[1]", b"\xff"])
+@pytest.mark.parametrize("name", ["label_model.json", "rules.json", "scores.parquet"])
+def test_damaged_files_are_refused_in_one_line(tmp_path, name, damage):
+    run = write_run(tmp_path / "run", [planted()[0][:10]])
+    (run / "subset" / name).write_bytes(damage)
+    with pytest.raises(ValueError, match=r": got .*thresher curate") as refused:
+        cuts(run)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_folder_without_a_subset_is_refused(tmp_path):
     with pytest.raises(ValueError, match="expected the folder of a run that has a subset"):
         cuts(tmp_path)

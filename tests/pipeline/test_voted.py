@@ -12,7 +12,7 @@ from filters.ensemble import fit_label_model, load_label_model
 from pipeline.commands import add_commands
 from pipeline.folder import Folder
 from pipeline.tables import encode
-from pipeline.voted import analyse_run, labels_of, read_decisions
+from pipeline.voted import analyse_run, labels_of, read_decisions, rule_names
 
 ROWS, RULES = 400, ("a", "b", "c", "never")
 UIDS = [i.to_bytes(16, "big") for i in range(ROWS)]
@@ -142,12 +142,23 @@ def test_labels_of_other_pairs_are_told(run):
         (["00", "0"], [1, 0], "got 0{32} twice"),
         (["zz"], [1], "got uid 'zz'"),
         (["0" * 33], [1], "got uid '0000"),
+        ([1], [1], "got uid 1,"),
+        (["00"], [[1]], "got a column 'label' of list"),
     ],
 )
 def test_labels_that_are_none_are_refused(run, uids, labels, message):
-    write_labels(run, uids, pa.array(labels, pa.int32()))
+    write_labels(run, uids, pa.array(labels))
     with pytest.raises(ValueError, match=f"labels: {message}"):
         labels_of(run)
+
+
+@pytest.mark.parametrize("damage", [b"", b"null", b"[1]", b'{"a": 1}', b'[{"name": 1}]', b"\xff"])
+def test_damaged_rules_are_refused(run, damage):
+    (run / "subset").write("rules.json", damage)
+    with pytest.raises(
+        ValueError, match=r"got .*rules\.json damaged .*, expected .*thresher curate"
+    ):
+        rule_names(run)
 
 
 def test_what_is_no_curated_run_is_refused(run, tmp_path):

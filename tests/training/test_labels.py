@@ -131,7 +131,7 @@ def test_a_mixture_is_fitted_and_its_file_is_applied(run, tmp_path):
     ("change", "options", "message"),
     [
         ({"label": [1] * 120}, (), "got only 1 in column 'label'.*expected both 0 and 1"),
-        ({"label": ["good"] * 120}, (), "'label' of string, expected numbers"),
+        ({"label": ["good"] * 120}, (), "'label' of string in .*, expected numbers"),
         ({"label": [None] * 120}, (), "got 120 rows of .* without a finite 'label'"),
         ({"uid": ["zz"] * 120}, (), "got uid 'zz', expected 16 bytes or up to 32 hex digits"),
         ({"uid": ["1"] * 120}, (), "got 0{31}1 twice"),
