@@ -47,13 +47,11 @@ class EndModelSettings:
         """Check the numbers."""
         if not self.columns or len(set(self.columns)) < len(self.columns):
             raise ValueError(
-                f"columns: got {list(self.columns)}, expected at least one and "
-                "each once"
+                f"columns: got {list(self.columns)}, expected at least one and each once"
             )
         if not 0 < self.most <= 1:
             raise ValueError(
-                f"most: got {self.most}, expected a probability above 0; 1 is "
-                "no limit"
+                f"most: got {self.most}, expected a probability above 0; 1 is no limit"
             )
         if self.rows < 1 or not self.l2 > 0:
             raise ValueError(
