@@ -124,7 +124,9 @@ def stand_ins(
 
 def majorities(votes_NM: NDArray[np.int8]) -> dict[str, NDArray[np.float64]]:
     """Return three ways of counting votes."""
-    ours = fit_label_model(votes_NM, model="majority", prior=0.5).predict(votes_NM)
+    ours = fit_label_model(votes_NM, model="majority", prior=0.5, share_copies=False).predict(
+        votes_NM
+    )
     snorkel = MajorityLabelVoter(cardinality=2).predict_proba(votes_NM.astype(np.int64))[:, 1]
     net = (votes_NM == 1).sum(axis=1) - (votes_NM == 0).sum(axis=1)
     named = {"Snorkel's": snorkel, "share of keep votes": ours, "keep less drop votes": net}

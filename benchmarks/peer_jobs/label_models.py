@@ -61,7 +61,7 @@ def thresher(votes_NM: np.ndarray, model: str, prior: float) -> Call:
     method, fitted = method_of(model), []
 
     def call() -> np.ndarray:
-        fitted.append(fit_label_model(votes_NM, model=method, prior=prior))
+        fitted.append(fit_label_model(votes_NM, model=method, prior=prior, share_copies=False))
         return fitted[0].predict_proba(votes_NM)
 
     return call, lambda: fitted[0].told.get("loss", none())
@@ -71,7 +71,7 @@ def thresher_predict(votes_NM: np.ndarray, model: str, prior: float) -> Call:
     """Predict with a fitted model."""
     from filters.ensemble import fit_label_model
 
-    fitted = fit_label_model(votes_NM, model=method_of(model), prior=prior)
+    fitted = fit_label_model(votes_NM, model=method_of(model), prior=prior, share_copies=False)
     return lambda: fitted.predict_proba(votes_NM), none
 
 
