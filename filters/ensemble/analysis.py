@@ -18,7 +18,6 @@ from filters.ensemble.model import Bayes, LabelModel, Share
 from filters.ensemble.moments import Moments
 from filters.ensemble.patterns import PatternCounts
 
-CHANCE = 0.5
 BINS = 10  # of p(keep)
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -147,7 +146,7 @@ def analyse(
         by_votes=None if counts is None else _by_votes(counts),
         accuracy_M=unknown_M if model is None else np.array(model.accuracy, np.float64),
         log_odds_MK=_log_odds(model, moments.votes),
-        against_M=_against(model, moments.votes),
+        against_M=_against(model, moments.rules),
         weight_M=np.array(model.weight, np.float64) if isinstance(model, Share) else unknown_M,
         share_M=np.ones(rules) if model is None else np.array(model.share, np.float64),
         groups=_groups(model, moments),
@@ -205,22 +204,12 @@ def _log_odds(model: LabelModel | None, votes_MK: Ints) -> Floats:
     return np.where(votes_MK > 0, odds_MK, np.nan)
 
 
-def _against(model: LabelModel | None, votes_MK: Ints) -> NDArray[np.bool_]:
-    """Tell of each rule whether it speaks against itself: as the fit says, or by its votes.
-
-    By its votes: their mean log-odds are below 0, or, where votes have none, its accuracy is below
-    one half.
-    """
-    against_M = np.zeros(len(votes_MK), bool)
-    if model is None:
-        return against_M
-    if "adversarial" in model.told:
-        against_M[list(model.told["adversarial"])] = True
-        return against_M
-    odds_MK = _log_odds(model, votes_MK)
-    mean_M = np.nansum(odds_MK * votes_MK, axis=1) / np.maximum(votes_MK.sum(axis=1), 1)
-    unknown_M = np.isnan(odds_MK).all(axis=1)
-    return np.where(unknown_M, np.array(model.accuracy, np.float64) < CHANCE, mean_M < 0)
+def _against(model: LabelModel | None, rules: int) -> NDArray[np.bool_]:
+    """Tell of each rule whether it speaks against itself, as the fit says."""
+    against_M = np.zeros(rules, bool)
+    if model is not None:
+        against_M[list(model.told.get("adversarial", ()))] = True
+    return against_M
 
 
 def _groups(model: LabelModel | None, moments: Moments) -> tuple[tuple[int, ...], ...]:

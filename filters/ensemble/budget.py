@@ -63,7 +63,7 @@ def best(shards: Shards, rows: int) -> Cut:
     return _cut_at(shards, rows, words=WORDS)
 
 
-def best_share(shards: Shards, share: float) -> Cut:
+def datacomp_fraction(shards: Shards, share: float) -> Cut:
     """Return the cut of DataComp's "top fraction", ties and all (arXiv:2304.14108, its code).
 
     With n = int(N share) the threshold is the (n + 1)-th highest score, and scores at the threshold

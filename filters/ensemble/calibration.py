@@ -15,9 +15,6 @@ from filters.ensemble.model import LabelModel
 
 TWO_SIDED_95 = 1.959963984540054  # standard deviations, two sides
 LEAST_P = 1e-15  # a logarithm of less is not taken
-STEPS = 100  # of Newton's method
-CLOSE = 1e-12
-LONGEST_STEP = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,77 +158,5 @@ def wilson(
     return np.where(none_B, 0.0, np.maximum(low_B, 0)), np.where(none_B, 1.0, np.minimum(high_B, 1))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Platt:
-    """p' = sigmoid(slope logit(p) + offset); with offset 0 it is a temperature of 1 / slope."""
-
-    slope: float
-    offset: float
-
-    def __call__(self, p_N: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return N calibrated p."""
-        return _sigmoid(self.slope * _logit(np.asarray(p_N, np.float64)) + self.offset)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Isotonic:
-    """A rising line through points; level beyond its ends.
-
-    Attributes:
-        p: Ascending.
-        calibrated: Of the same length, never falling.
-    """
-
-    p: tuple[float, ...]
-    calibrated: tuple[float, ...]
-
-    def __call__(self, p_N: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return N calibrated p."""
-        return np.interp(np.asarray(p_N, np.float64), self.p, self.calibrated)
-
-
-def fit_platt(outcomes: Outcomes, *, offset: bool = True) -> Platt:
-    """Fit slope and offset to labels by maximum likelihood, or the slope alone (a temperature).
-
-    Labels are drawn in as Platt does (1999): by one row of each class, so that sure p's stay
-    finite.
-    """
-    x_V2 = np.column_stack([_logit(outcomes.p_V), np.full(len(outcomes.p_V), float(offset))])
-    count_V, keep = outcomes.count_V, int(outcomes.keep_V.sum())
-    drop = outcomes.rows - keep
-    target_V = (
-        outcomes.keep_V * (keep + 1) / (keep + 2) + (count_V - outcomes.keep_V) / (drop + 2)
-    ) / count_V
-    theta_2 = np.array([1.0, 0.0])
-    for _ in range(STEPS):
-        p_V = _sigmoid(x_V2 @ theta_2)
-        slope_2 = x_V2.T @ (count_V * (target_V - p_V))
-        curve_22 = (x_V2 * (count_V * p_V * (1 - p_V))[:, None]).T @ x_V2
-        step_2 = np.linalg.pinv(curve_22) @ slope_2
-        # Far from the optimum Newton's step may be too long; the loss is convex.
-        theta_2 = theta_2 + step_2 * min(1.0, LONGEST_STEP / max(np.abs(step_2).max(), CLOSE))
-        if np.abs(step_2).max() < CLOSE:
-            break
-    return Platt(slope=float(theta_2[0]), offset=float(theta_2[1]))
-
-
-def fit_isotonic(outcomes: Outcomes) -> Isotonic:
-    """Fit the rising function of p that is nearest to the labels in the mean square."""
-    from scipy.optimize import isotonic_regression
-
-    share_V = outcomes.keep_V / outcomes.count_V
-    found = isotonic_regression(share_V, weights=outcomes.count_V)
-    return Isotonic(p=tuple(outcomes.p_V.tolist()), calibrated=tuple(found.x.tolist()))
-
-
-def _logit(p_V: NDArray[np.float64]) -> NDArray[np.float64]:
-    return _log(p_V) - _log(1 - p_V)
-
-
 def _log(p_V: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.log(np.maximum(p_V, LEAST_P))
-
-
-def _sigmoid(x_V: NDArray[np.float64]) -> NDArray[np.float64]:
-    odds_V = np.exp(-np.abs(x_V))
-    return np.where(x_V >= 0, 1.0, odds_V) / (1 + odds_V)

@@ -39,6 +39,7 @@ def load_label_model(text: str) -> LabelModel:
         raise _wrong(f"got {name} without or with {odd:.80}", f"{', '.join(sorted(known))}")
     model = FORMS[name](**{key: _typed(value, types[key], key) for key, value in tree.items()})
     _check_sizes(model)
+    _check_told(model)
     return model
 
 
@@ -98,6 +99,21 @@ def _check_sizes(model: LabelModel) -> None:
             raise _wrong(f"got {name} with rows of several lengths", f"{size} numbers") from error
         if got != size:
             raise _wrong(f"got {name} of shape {got}", f"{size}")
+
+
+def _check_told(model: LabelModel) -> None:
+    """Refuse rules that are not there: a report looks them up."""
+    told, rules = model.told, range(len(model.accuracy))
+    lists = [told.get("adversarial", []), *_list(told.get("groups", []))]
+    for named in lists:
+        if not isinstance(named, list) or not all(type(m) is int and m in rules for m in named):
+            raise _wrong(f"got rules {named!r:.80}", f"lists of numbers below {len(rules)}")
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise _wrong(f"got groups {value!r:.80}", "a list of lists")
+    return value
 
 
 def _wrong(got: str, expected: str) -> ValueError:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters.ensemble.budget import best, best_share, rows_of
+from filters.ensemble.budget import best, datacomp_fraction, rows_of
 
 UID = st.integers(0, 2**128 - 1)
 TIED = st.sampled_from([0.0, -0.0, 0.25, 0.5, 1.0])
@@ -43,7 +43,7 @@ def test_it_is_the_head_of_a_plain_sort(rows, number, random, cuts):
 @settings(max_examples=60, deadline=None)
 @given(ROWS, st.floats(0, 1), st.lists(st.integers(0, 99), max_size=4))
 def test_a_share_is_what_datacomp_keeps(rows, share, cuts):
-    found = kept(best_share(sharded(rows, range(len(rows)), cuts), share), rows)
+    found = kept(datacomp_fraction(sharded(rows, range(len(rows)), cuts), share), rows)
     scores = np.array([p for p, _ in rows])
     n = int(len(scores) * share)
     if n >= len(scores):  # theirs raises here

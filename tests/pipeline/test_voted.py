@@ -172,7 +172,7 @@ def test_what_is_no_curated_run_is_refused(run, tmp_path):
         thresher("filters", "analyze", run.url)
 
 
-@pytest.mark.parametrize("command", ["label", "filters analyze"])
+@pytest.mark.parametrize("command", ["label", "filters analyze", "filters cuts", "filters wrench"])
 def test_help_has_an_example(command):
     result = thresher(*command.split(), "--help")
     assert f"Example: thresher {command}" in " ".join(result.stdout.split())

@@ -6,18 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize
 from scipy.stats import binomtest
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
-from sklearn.isotonic import IsotonicRegression
 
 from filters.ensemble import count_labels, fit_label_model
 from filters.ensemble.calibration import (
     Outcomes,
     brier_score,
-    fit_isotonic,
-    fit_platt,
     log_loss,
     reliability,
     wilson,
@@ -99,45 +95,6 @@ def test_patterns_give_the_same_as_rows():
     by_row = Outcomes.of(model.predict(votes), label)
     for name in ("p_V", "keep_V", "count_V"):
         np.testing.assert_array_equal(getattr(by_pattern, name), getattr(by_row, name))
-
-
-def test_platt_recovers_the_planted_slope_and_is_the_optimum(rows):
-    p, label = rows
-    outcomes = Outcomes.of(p, label)
-    platt = fit_platt(outcomes)
-    assert (platt.slope, platt.offset) == pytest.approx((0.5, 0.3), abs=0.05)
-    logit, keep = np.log(p / (1 - p)), label.sum()
-    target = np.where(label == 1, (keep + 1) / (keep + 2), 1 / (len(p) - keep + 2))
-    found = minimize(
-        lambda t: (
-            np.logaddexp(0, t[0] * logit + t[1]).sum() - (target * (t[0] * logit + t[1])).sum()
-        ),
-        [1.0, 0.0],
-    )
-    np.testing.assert_allclose([platt.slope, platt.offset], found.x, atol=1e-4)
-    assert reliability(Outcomes.of(platt(p), label)).expected_error < 0.02
-    assert reliability(outcomes).expected_error > 0.1
-
-
-def test_a_temperature_has_no_offset_and_leaves_one_half_alone(rows):
-    cooler = fit_platt(Outcomes.of(*rows), offset=False)
-    assert cooler.offset == 0
-    assert 0.4 < cooler.slope < 0.6
-    assert cooler(np.array([0.5, 0.0, 1.0])) == pytest.approx([0.5, 0, 1], abs=1e-6)
-
-
-def test_platt_stays_finite_on_labels_that_p_separates():
-    platt = fit_platt(Outcomes.of(np.array([0.0, 0.2, 0.8, 1.0]), np.array([0, 0, 1, 1])))
-    assert 0 < platt.slope < 20
-    assert np.isfinite(platt.offset)
-
-
-def test_isotonic_is_scikit_learn_s(rows):
-    p, label = np.round(rows[0], 2), rows[1]
-    isotonic = fit_isotonic(Outcomes.of(p, label))
-    reference = IsotonicRegression(out_of_bounds="clip").fit(p, label)
-    grid = np.linspace(0, 1, 301)
-    np.testing.assert_allclose(isotonic(grid), reference.predict(grid), atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ def test_what_stands_out_is_said(run, rules, model):
             "loss": 0.123456,
             "curve": {"a": 1},
             "groups": [[1, 2]],
+            "adversarial": [2],
         },
     )
     found = voted(run, rules, odd)
