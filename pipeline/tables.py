@@ -17,6 +17,8 @@ ARROW_TYPES = {
     "int32": pa.int32(),
     "uint64": pa.uint64(),
     "float32": pa.float32(),
+    "float64": pa.float64(),
+    "uid": pa.binary(UID_BYTES),
     "string": pa.string(),
     "floats": pa.list_(pa.float32()),
     "strings": pa.list_(pa.string()),
@@ -46,7 +48,8 @@ def to_array(values: Any, field: pa.Field, *, valid_N: NDArray[np.bool_]) -> pa.
     """Place the values of the valid rows among nulls.
 
     Args:
-        values: One value for each True of `valid_N`, in order; an embedding as float16 [n, dim].
+        values: One value for each True of `valid_N`, in order; an embedding as float16 [n, dim],
+            what has nulls of its own as an Arrow array.
         field: The column.
         valid_N: Which of the N rows have a value.
 
@@ -62,7 +65,7 @@ def to_array(values: Any, field: pa.Field, *, valid_N: NDArray[np.bool_]) -> pa.
         rows = np.ascontiguousarray(np.asarray(values, "<f2")).tobytes()
         width = field.type.byte_width
         values = [rows[at : at + width] for at in range(0, len(rows), width)]
-    dense = pa.array(values, field.type)
+    dense = values if isinstance(values, pa.Array) else pa.array(values, field.type)
     index = np.cumsum(valid_N) - 1
     return dense.take(pa.array(np.where(valid_N, index, 0), mask=~valid_N))
 

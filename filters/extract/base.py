@@ -12,7 +12,10 @@ from typing import Any, ClassVar, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-Dtype = Literal["int32", "uint64", "float32", "string", "embedding", "floats", "strings", "uint32s"]
+Dtype = Literal[
+    "int32", "uint64", "float32", "float64", "uid", "string", "embedding", "floats", "strings",
+    "uint32s",
+]  # fmt: skip
 T = TypeVar("T")
 Values = NDArray[Any] | list[Any]
 Score = Callable[["Batch"], dict[str, Values]]
@@ -24,8 +27,8 @@ class Column:
 
     Attributes:
         name: Unique over all extractors.
-        dtype: `embedding` is a unit-norm float16 vector of `dim`; `floats`, `strings` and
-            `uint32s` are lists.
+        dtype: `embedding` is a unit-norm float16 vector of `dim`; `uid` is 16 bytes; `floats`,
+            `strings` and `uint32s` are lists.
         unit: What a value counts, `""` for a pure number.
         range: Smallest and largest possible value, as interval notation.
         meaning: One line for tables and reports.

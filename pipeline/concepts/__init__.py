@@ -1,0 +1,1 @@
+"""Steps of deciding that look at clusters: near-copies, quotas."""
