@@ -16,11 +16,15 @@ class Clusters:
         centroid_KD: Unit-norm centroids, float32 [K, D].
         cluster_N: Nearest centroid of each point, int32 [N].
         distance_N: Cosine distance to it, float32 [N] in [0, 2].
+        second_N: Second nearest, int32 [N]; -1 without.
+        second_distance_N: Cosine distance to it, float32 [N]; NaN without.
     """
 
     centroid_KD: NDArray[np.float32]
     cluster_N: NDArray[np.int32]
     distance_N: NDArray[np.float32]
+    second_N: NDArray[np.int32]
+    second_distance_N: NDArray[np.float32]
 
 
 def spherical_kmeans(
@@ -59,10 +63,16 @@ def assign(vectors_ND: NDArray[np.float16], centroid_KD: NDArray[np.float32]) ->
     """Assign each point to the centroid of the largest inner product; ties to the lowest id."""
     cluster_N = np.empty(len(vectors_ND), np.int32)
     distance_N = np.empty(len(vectors_ND), np.float32)
+    second_N = np.full(len(vectors_ND), -1, np.int32)
+    second_distance_N = np.full(len(vectors_ND), np.nan, np.float32)
     for start in range(0, len(vectors_ND), BLOCK):
         block = slice(start, start + BLOCK)
         similarity = vectors_ND[block].astype(np.float32) @ centroid_KD.T
         nearest = similarity.argmax(axis=1)
         cluster_N[block] = nearest
         distance_N[block] = 1.0 - similarity[np.arange(len(nearest)), nearest]
-    return Clusters(centroid_KD, cluster_N, distance_N)
+        if len(centroid_KD) > 1:
+            similarity[np.arange(len(nearest)), nearest] = -np.inf
+            second_N[block] = similarity.argmax(axis=1)
+            second_distance_N[block] = 1.0 - similarity.max(axis=1)
+    return Clusters(centroid_KD, cluster_N, distance_N, second_N, second_distance_N)
