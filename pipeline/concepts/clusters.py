@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from filters.concepts.clustering import AnyClustering, Concepts
+from filters.concepts import AnyClustering, Concepts
 from filters.extract import Column
 from filters.extract.base import Values
 from pipeline.arrays import read_arrays, write_arrays
-from pipeline.concepts.sample import tells, training_sample
+from pipeline.concepts.sample import training_sample
 from pipeline.executors import Executor, some_at_once
 from pipeline.remaining import ROW, Remaining, spread
 from pipeline.scores import Scores
@@ -26,7 +25,6 @@ from pipeline.stages import ColumnStage, Place, column_stage
 from pipeline.tables import embedding as embedding_of
 
 CENTROIDS, SIZES = "centroids.npz", "sizes.npz"
-BLOCK = 4096  # rows assigned at a time
 FIXED_POINT = 1 << 28  # of summed distances: 2^33 pairs at distance 2 still fit an int64
 
 
@@ -120,7 +118,7 @@ def _concepts(
         return Concepts.from_arrays(read_arrays(stage.folder, CENTROIDS))
     execute = stage.place.execute
     sample_ND = training_sample(
-        remaining, column=column, rows=clustering.rows, seed=seed, execute=execute
+        remaining, column=column, rows=clustering.points, seed=seed, execute=execute
     )
     if len(sample_ND):
         concepts = clustering.train(sample_ND, seed=seed, map=partial(_in_tasks, execute))
@@ -150,41 +148,26 @@ def _numbered(
 def _assign(work: _Work, scores: Scores, shard: int) -> dict[str, Values]:
     """Return the columns of one shard."""
     del scores
-    names = [column.name for column in cluster_columns(work.prefix)]
     table = work.remaining.left(shard, [work.embedding])
     rows = len(work.remaining.reasons(shard))
-    vectors_mD = embedding_of(table, work.embedding)
-    tells_m = tells(vectors_mD)
-    row_m, vectors_mD = table.column(ROW).to_numpy()[tells_m], vectors_mD[tells_m]
-    if not work.concepts.clusters or not len(row_m):
+    names = [column.name for column in cluster_columns(work.prefix)]
+    if not work.concepts.clusters:
         kinds = (pa.int32(), pa.float32(), pa.int32(), pa.float32())
         return {name: pa.nulls(rows, kind) for name, kind in zip(names, kinds, strict=True)}
-    parts = [_assigned(work.concepts, vectors_mD[at : at + BLOCK])
-             for at in range(0, len(vectors_mD), BLOCK)]  # fmt: skip
-    cluster_m, distance_m, second_m, second_distance_m = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
+    found = work.concepts.assign(embedding_of(table, work.embedding))
+    row_m, first_m, second_m = (
+        table.column(ROW).to_numpy(),
+        found.cluster_N >= 0,
+        found.second_N >= 0,
     )
-    has_m = second_m >= 0
+    values = (
+        (found.cluster_N, first_m), (found.distance_N, first_m),
+        (found.second_N, second_m), (found.second_distance_N, second_m),
+    )  # fmt: skip
     return {
-        names[0]: spread(cluster_m, row_m, rows),
-        names[1]: spread(distance_m, row_m, rows),
-        names[2]: spread(second_m[has_m], row_m[has_m], rows),
-        names[3]: spread(second_distance_m[has_m], row_m[has_m], rows),
+        name: spread(value_m[has_m], row_m[has_m], rows)
+        for name, (value_m, has_m) in zip(names, values, strict=True)
     }
-
-
-def _assigned(concepts: Concepts, vectors_mD: NDArray[np.float16]) -> tuple[NDArray[Any], ...]:
-    """Assign at most BLOCK rows.
-
-    They are filled up to BLOCK, and multiplied by one thread, since the last bit of a product
-    differs with its shape: what is said of a pair depends on the pair alone.
-    """
-    block_BD = np.zeros((BLOCK, vectors_mD.shape[1]), np.float16)
-    block_BD[: len(vectors_mD)] = vectors_mD
-    with threadpool_limits(1):
-        found = concepts.assign(block_BD)
-    columns = (found.cluster_N, found.distance_N, found.second_N, found.second_distance_N)
-    return tuple(column[: len(vectors_mD)] for column in columns)
 
 
 def _sizes(

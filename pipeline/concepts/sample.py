@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from filters.concepts.nearest import has_direction
 from pipeline.executors import Executor, some_at_once
 from pipeline.hashing import hash_uids
 from pipeline.remaining import Remaining
@@ -59,12 +60,6 @@ def training_sample(
     return sample_ND
 
 
-def tells(vectors_ND: NDArray[np.float16]) -> NDArray[np.bool_]:
-    """Tell which of N embeddings have a direction: neither zero nor with a NaN or infinity."""
-    square_N = np.einsum("nd,nd->n", vectors_ND, vectors_ND, dtype=np.float32)
-    return np.isfinite(square_N) & (square_N > 0)
-
-
 def _chosen_some(wanted: _Wanted, weights: Mapping[str, Path], shards: Sequence[int]) -> Part:
     del weights
     parts = [_chosen(wanted, shard) for shard in shards]
@@ -76,5 +71,5 @@ def _chosen(wanted: _Wanted, shard: int) -> Part:
     uid_N2 = uid_words(uids(table))
     vectors_ND = embedding(table, wanted.embedding)
     chosen_N = hash_uids(uid_N2, salt=wanted.salt) <= np.uint64(wanted.below)
-    chosen_N[chosen_N] = tells(vectors_ND[chosen_N])
+    chosen_N[chosen_N] = has_direction(vectors_ND[chosen_N])
     return uid_N2[chosen_N], vectors_ND[chosen_N]
