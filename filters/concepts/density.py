@@ -1,4 +1,4 @@
-"""How complex each concept is: how far from its neighbours and how widely spread (arXiv:2401.04578).
+"""How complex each concept is: far from its neighbours and widely spread (arXiv:2401.04578).
 
 Letters: N pairs, K concepts, D embedding dimensions, B concepts of a block.
 """
@@ -24,10 +24,11 @@ def fixed_point(distance_N: NDArray[np.float32]) -> NDArray[np.int64]:
     Raises:
         ValueError: A distance is NaN.
     """
-    if np.isnan(distance_N).any():
+    none = np.count_nonzero(np.isnan(distance_N))
+    if none:
         raise ValueError(
-            f"distance: got NaN in {np.isnan(distance_N).sum()} of {len(distance_N)} rows, expected "
-            "numbers; leave out what has no concept"
+            f"distance: got NaN in {none} of {len(distance_N)} rows, expected numbers; leave out "
+            "what has no concept"
         )
     clipped_N = np.clip(np.asarray(distance_N, np.float64), 0.0, MOST_DISTANCE)
     return np.rint(np.ldexp(clipped_N, FRACTION_BITS)).astype(np.int64)
@@ -65,11 +66,10 @@ class Spread:
         return Spread(self.size_K + other.size_K, self.sum_K + other.sum_K)
 
     @property
-    def mean_K(self) -> NDArray[np.float64]:
+    def mean(self) -> NDArray[np.float64]:
         """d_intra: the mean distance of members, float64 [K]; NaN for a concept without any."""
-        some_K = self.size_K > 0
         mean_K = np.ldexp(self.sum_K / np.maximum(self.size_K, 1), -FRACTION_BITS)
-        return np.where(some_K, mean_K, np.nan)
+        return np.where(self.size_K > 0, mean_K, np.nan)
 
 
 def complexity(
@@ -83,10 +83,10 @@ def complexity(
 
     Args:
         centroid_KD: Centroids; of unit norm or not.
-        mean_distance_K: d_intra, as `Spread.mean_K`; NaN for a concept without members.
+        mean_distance_K: d_intra, as `Spread.mean`; NaN for a concept without members.
         neighbours: l in the paper.
     """
-    if len(centroid_KD) < 2:
+    if len(centroid_KD) <= 1:
         return np.ones(len(centroid_KD))
     value_K = distance_to_nearest(centroid_KD, neighbours=neighbours) * mean_distance_K
     known_K = ~np.isnan(value_K)

@@ -86,7 +86,7 @@ def cluster_pairs(
         scores = stage.fill(_assign, _Work(remaining, embedding, prefix, concepts))
     clustered = Remaining(scores, remaining.reason)
     found = _spread(stage, clustered, prefix, concepts.clusters)
-    return Clustered(clustered, concepts, found.size_K, found.mean_K)
+    return Clustered(clustered, concepts, found.size_K, found.mean)
 
 
 def cluster_columns(prefix: str) -> tuple[Column, ...]:
