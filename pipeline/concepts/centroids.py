@@ -1,5 +1,6 @@
 """Clusters of a sample, found once and kept beside the tables of the stage that assigns them."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,8 @@ from pipeline.remaining import Remaining
 from pipeline.stages import ColumnStage
 
 CENTROIDS = "centroids.npz"
+
+logger = logging.getLogger(__name__)
 
 
 def find_concepts(
@@ -39,6 +42,10 @@ def find_concepts(
         concepts = clustering.train(sample_ND, seed=seed, map=partial(_in_tasks, execute))
     else:
         concepts = Concepts(np.zeros((0, sample_ND.shape[1]), np.float32))
+    logger.info(
+        "%s: %d clusters, mean distance %.4f to their centroids, %d mended",
+        column, concepts.clusters, concepts.inertia, concepts.mended,
+    )  # fmt: skip
     write_arrays(stage.folder, CENTROIDS, concepts.to_arrays())
     return concepts
 

@@ -50,13 +50,23 @@ def training_sample(
     wanted = _Wanted(remaining, column, f"sample:{seed}", below)
     todo = some_at_once(range(len(remaining.scores)))
     parts = list(execute.map(_chosen_some, wanted, todo, weights={}))
-    uid_N2 = np.concatenate([uid_n2 for uid_n2, _ in parts])
-    by_uid = np.lexsort((uid_N2[:, 1], uid_N2[:, 0]))
-    sample_ND = np.concatenate([vectors_nD for _, vectors_nD in parts])[by_uid]
+    sample_ND = _by_uid(parts)
     logger.info(
         "%s: clusters are found from %d of %d pairs, %d bytes",
         column, len(sample_ND), pairs, sample_ND.nbytes,
     )  # fmt: skip
+    return sample_ND
+
+
+def _by_uid(parts: Sequence[Part]) -> NDArray[np.float16]:
+    """Join embeddings in order of uid; besides what comes in there is only what goes out."""
+    uid_N2 = np.concatenate([uid_n2 for uid_n2, _ in parts])
+    place_N = np.empty(len(uid_N2), np.int64)
+    place_N[np.lexsort((uid_N2[:, 1], uid_N2[:, 0]))] = np.arange(len(uid_N2))
+    sample_ND = np.empty((len(uid_N2), parts[0][1].shape[1]), np.float16)
+    ends = np.cumsum([len(vectors_nD) for _, vectors_nD in parts])
+    for (_, vectors_nD), place_n in zip(parts, np.split(place_N, ends[:-1]), strict=True):
+        sample_ND[place_n] = vectors_nD
     return sample_ND
 
 

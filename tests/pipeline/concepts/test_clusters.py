@@ -64,10 +64,11 @@ def test_each_pair_is_with_its_nearest_centroids(tmp_path):
 def test_a_sample_is_told_of_and_is_the_size_asked_for(tmp_path, caplog):
     with caplog.at_level("INFO", "pipeline.concepts"):
         clustered(tmp_path, lumpy(2000), clustering=Flat(clusters=5, sample=100))
-    (line,) = [r.getMessage() for r in caplog.records]
-    chosen, pairs, size = (int(w) for w in line.split() if w.isdigit())
+    line, result = (r.getMessage() for r in caplog.records)
+    chosen, pairs, size = (int(word) for word in line.replace(",", "").split() if word.isdigit())
     assert abs(chosen - 500) < 4 * np.sqrt(500)
     assert (pairs, size) == (1800, chosen * 8)
+    assert "5 clusters" in result
 
 
 def test_what_has_no_direction_stays_in_without_a_cluster(tmp_path):
