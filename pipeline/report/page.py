@@ -117,7 +117,7 @@ def _pictures(files: RunFiles, scores: Scores) -> Pictures:
     def galleries(picks: tuple[Pick, ...]) -> tuple[Gallery, ...]:
         return tuple(maker.gallery(pick) for pick in picks)
 
-    by_row = {row: maker.card(row) for row in members}
+    by_row = {row: maker.pair(row) for row in members}
     return Pictures(
         kept=galleries(kept),
         reasons=galleries(reasons),

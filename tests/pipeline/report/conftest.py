@@ -250,8 +250,8 @@ def _write_run(folder: Folder, decisions: pa.Table) -> None:
     subset.write("label_model.json", model.to_json().encode())
     subset.write("rules.json", json.dumps([asdict(rule) for rule in RULES]).encode())
     concepts = {"concept": [0, 1, 2], "size": [7, 7, 7], "quota": [7, 7, 6]}
-    complexity = pa.array([0.3, 0.1, 0.2], pa.float64())
-    subset.write("concepts.parquet", encode(pa.table(concepts | {"complexity": complexity})))
+    numbers = {"complexity": [0.3, 0.1, 0.2], "x": [0.0, 1.0, 1.0], "y": [0.0, 0.5, 1.0]}
+    subset.write("concepts.parquet", encode(pa.table(concepts | numbers)))
     for run in SUMMARY["runs"].values():
         lines = [{"step": s, "samples_seen": 8 * s, "loss": 1 / s} for s in (1, 2, 4)]
         text = "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 5, "lo'
