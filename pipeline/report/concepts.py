@@ -68,13 +68,17 @@ class Concepts:
         return tuple(row for c in (*self.simplest, *self.most_complex) for row in c.rows)
 
 
-def concepts_of(decisions: pa.Table, table: pa.Table, choose: Chooser) -> Concepts | None:
+def concepts_of(
+    decisions: pa.Table, table: pa.Table, choose: Chooser, *, share: float = 1.0
+) -> Concepts | None:
     """Summarise the concepts; None if there is none.
 
     Args:
         decisions: One row per sample, with `concept` and `distance`.
         table: `concept, size, quota, complexity`, a row for each of K concepts.
         choose: Chooses rows of the decisions.
+        share: Share of the pool's rows that the decisions are, in (0, 1]: what is kept of a concept
+            is estimated from them.
     """
     kept_N = reason_mask(decisions, Reason.OK)
     concept_N = decisions.column("concept").fill_null(-1).to_numpy()
@@ -84,7 +88,7 @@ def concepts_of(decisions: pa.Table, table: pa.Table, choose: Chooser) -> Concep
             number=row["concept"],
             size=row["size"],
             quota=row["quota"],
-            kept=int(kept_K[row["concept"]]),
+            kept=round(int(kept_K[row["concept"]]) / share),
             complexity=row["complexity"],
         )
         for row in table.to_pylist()

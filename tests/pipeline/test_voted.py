@@ -9,10 +9,13 @@ import typer
 from typer.testing import CliRunner
 
 from filters.ensemble import fit_label_model, load_label_model
+from filters.rules import Band
 from pipeline.commands import add_commands
 from pipeline.folder import Folder
 from pipeline.tables import encode
 from pipeline.voted import analyse_run, labels_of, read_decisions, rule_names
+from pipeline.votes import rules_json
+from tests.decided import decided
 
 ROWS, RULES = 400, ("a", "b", "c", "never")
 UIDS = [i.to_bytes(16, "big") for i in range(ROWS)]
@@ -38,9 +41,11 @@ def run(votes, tmp_path):
     folder = Folder(str(tmp_path / "run"))
     table = {"uid": pa.array(UIDS, pa.binary(16)), "reason": ["ok"] * ROWS}
     p_keep = {"p_keep": model.predict(found)}
-    (folder / "subset").write("decisions.parquet", encode(pa.table(table | p_keep | columns)))
-    rules = [{"name": name} for name in RULES]
-    (folder / "subset").write("rules.json", json.dumps(rules).encode())
+    shard = {"shard": pa.array(np.zeros(ROWS, np.int32))}
+    rules = [Band(name=name, column=name, keep=1.0) for name in RULES]
+    scores = decided(tmp_path / "scores", pa.table(shard | table | p_keep | columns), rules)
+    (folder / "subset").write("scores.parquet", scores.dump())
+    (folder / "subset").write("rules.json", rules_json(rules))
     (folder / "subset").write("label_model.json", model.to_json().encode())
     return folder
 
@@ -162,7 +167,7 @@ def test_damaged_rules_are_refused(run, damage):
 
 
 def test_what_is_no_curated_run_is_refused(run, tmp_path):
-    with pytest.raises(ValueError, match=r"without subset/decisions\.parquet.*thresher curate"):
+    with pytest.raises(ValueError, match=r"without subset/scores\.parquet.*thresher curate"):
         read_decisions(Folder(str(tmp_path)), ())
     run.write("labels.parquet", encode(pa.table({"x": [1]})))
     with pytest.raises(ValueError, match=r"got .*without label, uid"):

@@ -219,8 +219,8 @@ def test_a_pool_that_moved_away_leaves_grey_tiles(run):
 
 
 def test_a_run_without_decisions_is_refused(own_run, tmp_path):
-    (tmp_path / "run" / "subset" / "decisions.parquet").unlink()
-    with pytest.raises(ValueError, match=r"run without subset/decisions\.parquet.*thresher curate"):
+    (tmp_path / "run" / "subset" / "scores.parquet").unlink()
+    with pytest.raises(ValueError, match=r"run without subset/scores\.parquet.*thresher curate"):
         render(own_run.folder, own_run.scores)
 
 
