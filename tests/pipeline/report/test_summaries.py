@@ -41,6 +41,9 @@ def test_concepts_show_their_typical_members(run):
     uid = run.decisions.column("uid").to_pylist()
     nearest = [int.from_bytes(uid[row], "big") for row in every[1].rows]
     assert nearest == [1, 4, 7, 10]  # distance grows with the number, kept end at 17
+    half = concepts_of(run.decisions, table, Chooser.of(run.decisions), share=0.5)
+    assert half is not None
+    assert {c.kept for c in half.simplest} == {12}  # estimated, if these were half of the rows
 
 
 def test_no_concepts_no_section(run):
