@@ -56,7 +56,9 @@ def write_subset(folder: Folder, decisions: Decisions, place: Place) -> str:
         ValueError: No pair is kept.
     """
     _require_some(decisions)
-    if decisions.concepts is not None:
+    if decisions.concepts is None:
+        folder.remove("concepts.parquet")  # of an earlier run with concepts
+    else:
         folder.write("concepts.parquet", encode(decisions.concepts))
     scores, rows = decisions.scores, decisions.rows
     name = fingerprint("subset", of=scores.digest(READS), to=folder.url)

@@ -142,8 +142,10 @@ def test_row_groups_are_full_whatever_the_partitions(
     decisions, place, _ = two
     monkeypatch.setattr(pipeline.shuffle, "PARTITION_BYTES", partition_bytes)
     monkeypatch.setattr(pipeline.subset, "ROW_GROUP", 50)
-    write_subset(Folder(str(tmp_path)), decisions, place)
+    (tmp_path / "concepts.parquet").write_bytes(b"of an earlier run")
+    write_subset(Folder(str(tmp_path)), replace(decisions, concepts=None), place)
     assert written(tmp_path) == expected(truth, row_group=50)
+    assert not (tmp_path / "concepts.parquet").exists()
     assert pq.read_metadata(tmp_path / "dropped.parquet").row_group(0).num_rows == 50
 
 
