@@ -83,13 +83,17 @@ class Concepts:
         return tuple(row for c in shown for row in (*c.easiest, *c.hardest, *c.copies))
 
 
-def concepts_of(decisions: pa.Table, table: pa.Table, choose: Chooser) -> Concepts | None:
+def concepts_of(
+    decisions: pa.Table, table: pa.Table, choose: Chooser, *, share: float = 1.0
+) -> Concepts | None:
     """Summarise the concepts; None if there is none.
 
     Args:
         decisions: One row per sample, with `concept`, `distance` and `twin`.
         table: `concept, size, quota, complexity, x, y`, a row for each of K concepts.
         choose: Chooses rows of the decisions.
+        share: Share of the pool's rows that the decisions are, in (0, 1]: what is kept of a concept
+            is estimated from them.
     """
     if not len(table):
         return None
@@ -100,7 +104,7 @@ def concepts_of(decisions: pa.Table, table: pa.Table, choose: Chooser) -> Concep
             number=row["concept"],
             size=row["size"],
             quota=row["quota"],
-            kept=int(kept_K[row["concept"]]),
+            kept=round(int(kept_K[row["concept"]]) / share),
             complexity=row["complexity"],
             place=(row["x"], row["y"]),
         )

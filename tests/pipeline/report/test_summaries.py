@@ -42,6 +42,9 @@ def test_concepts_show_their_easiest_and_hardest_members(run):
     assert nearest == [1, 4, 7, 10]  # distance grows with the number, kept end at 17
     farthest = [int.from_bytes(uid[row], "big") for row in every[1].hardest]
     assert farthest == [16, 13]
+    half = concepts_of(run.decisions, concept_table(), Chooser.of(run.decisions), share=0.5)
+    assert half is not None
+    assert {c.kept for c in half.simplest} == {12}  # estimated, if these were half of the rows
 
 
 def test_a_concept_shows_a_copy_of_one_of_its_members(run):
