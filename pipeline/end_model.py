@@ -18,6 +18,7 @@ from filters.ensemble import LabelModel
 from filters.ensemble.end_model import EndModel, EndModelSettings, fit_end_model, soft_labels
 from filters.rules import Primitive
 from pipeline.executors import Executor, some_at_once
+from pipeline.hashing import hash_uids
 from pipeline.scores import Scores
 from pipeline.tables import embedding, holds_numbers, is_embedding, numbers, uid_words, uids
 
@@ -90,7 +91,7 @@ class _Sample:
     def lowest(self, rows: int) -> "_Sample":
         """Return those of lowest hash, at most `rows` of them."""
         uid_N2 = self.uid_N2
-        return self.take(np.lexsort((uid_N2[:, 1], uid_N2[:, 0], _hash(uid_N2)))[:rows])
+        return self.take(np.lexsort((uid_N2[:, 1], uid_N2[:, 0], hash_uids(uid_N2)))[:rows])
 
     @classmethod
     def joined(cls, parts: Sequence["_Sample"]) -> "_Sample":
@@ -193,14 +194,3 @@ def _values(table: pa.Table, name: str) -> NDArray[Any]:
             "embedding; take it out of its columns"
         )
     return numbers(table, name, np.float64)
-
-
-def _hash(uid_N2: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Mix each uid into 64 bits (SplitMix64's finaliser), as uids may well be in order."""
-    mixed_N = np.zeros(len(uid_N2), np.uint64)
-    for word_N in uid_N2.T:
-        mixed_N = mixed_N + word_N + np.uint64(0x9E3779B97F4A7C15)
-        mixed_N = (mixed_N ^ (mixed_N >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed_N = (mixed_N ^ (mixed_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed_N ^= mixed_N >> np.uint64(31)
-    return mixed_N

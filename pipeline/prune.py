@@ -56,13 +56,15 @@ def prune(
     """
     centroid_KD = spherical_kmeans(
         vectors_ND, clusters=cfg.clusters, iterations=cfg.iterations, seed=seed
-    )
+    ).centroid_KD
     clusters = assign(vectors_ND, centroid_KD)
+    nowhere_N = clusters.cluster_N < 0  # no direction: the first concept's, and average in it
+    clusters.cluster_N[nowhere_N], clusters.distance_N[nowhere_N] = 0, 1.0
     copy_N = copies(hash_N, order_N=np.argsort(-p_keep_N, kind="stable"), bits=cfg.copy_bits)
-    alike_N = _twins(vectors_ND, clusters, p_keep_N, cfg.duplicate_similarity)
+    alike_N = _twins(vectors_ND, clusters.cluster_N, p_keep_N, cfg.duplicate_similarity)
     twin_N = np.where(copy_N >= 0, copy_N, alike_N)
     left_N = twin_N < 0
-    complexity_K = _complexity(clusters, left_N, cfg.neighbours)
+    complexity_K = _complexity(clusters, centroid_KD, left_N, cfg.neighbours)
     size_K = np.bincount(clusters.cluster_N[left_N], minlength=len(centroid_KD))
     quota_K = _quotas(complexity_K, size_K, cfg)
     return Pruned(
@@ -92,15 +94,15 @@ def copies(
 
 def _twins(
     vectors_ND: NDArray[np.float16],
-    clusters: Clusters,
+    cluster_N: NDArray[np.int32],
     p_keep_N: NDArray[np.float64],
     similarity: float,
 ) -> NDArray[np.int64]:
     twin_N = np.full(len(vectors_ND), -1, np.int64)
     if similarity >= 1:
         return twin_N
-    by_cluster = np.argsort(clusters.cluster_N, kind="stable")
-    ends = np.cumsum(np.bincount(clusters.cluster_N, minlength=len(clusters.centroid_KD)))
+    by_cluster = np.argsort(cluster_N, kind="stable")
+    ends = np.cumsum(np.bincount(cluster_N))
     for members in np.split(by_cluster, ends[:-1]):
         order = np.argsort(-p_keep_N[members], kind="stable")
         twin = duplicate_of(vectors_ND[members], order_N=order, similarity=similarity)
@@ -109,9 +111,12 @@ def _twins(
 
 
 def _complexity(
-    clusters: Clusters, left_N: NDArray[np.bool_], neighbours: int
+    clusters: Clusters,
+    centroid_KD: NDArray[np.float32],
+    left_N: NDArray[np.bool_],
+    neighbours: int,
 ) -> NDArray[np.float64]:
-    concepts = len(clusters.centroid_KD)
+    concepts = len(centroid_KD)
     members = clusters.cluster_N[left_N]
     total_K = np.bincount(
         members, weights=clusters.distance_N[left_N].astype(np.float64), minlength=concepts
@@ -119,7 +124,7 @@ def _complexity(
     size_K = np.bincount(members, minlength=concepts)
     with np.errstate(invalid="ignore"):  # a concept without members has no mean: NaN
         mean_K = total_K / size_K
-    return complexity(clusters.centroid_KD, mean_distance_K=mean_K, neighbours=neighbours)
+    return complexity(centroid_KD, mean_distance_K=mean_K, neighbours=neighbours)
 
 
 def _quotas(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from filters.concepts.clustering import AnyClustering, Flat
+from filters.concepts import AnyClustering, Flat
 
 Prefer = Literal["p_keep", "hard", "easy", "random"]
 

@@ -58,7 +58,8 @@ class Consensus:
         """Return the consensus of each pair, float32 [N]; NaN for a pair alone in its concept."""
         del views
         clusters = -(-len(image_ND) // CLUSTER_SIZE)
-        centroids = spherical_kmeans(image_ND, clusters=clusters, iterations=ITERATIONS, seed=seed)
+        trained = spherical_kmeans(image_ND, clusters=clusters, iterations=ITERATIONS, seed=seed)
+        centroids = trained.centroid_KD
         cluster_N = assign(image_ND, centroids).cluster_N
         score_N = np.full(len(image_ND), np.nan, np.float32)
         for cluster in range(len(centroids)):
