@@ -77,7 +77,7 @@ def _make(found: _Found, scores: Scores, shard: int) -> dict[str, Values]:
     """Return the columns of one shard."""
     del scores
     reason_n = found.remaining.reasons(shard)
-    told = best_answers(found.answers, shard, by="bits", twin="copy_of", rank="copy_rank")
+    told = best_answers(found.answers, shard, by="closeness", twin="copy_of", rank="copy_rank")
     if told is None:
         copy_n = pa.nulls(len(reason_n), pa.binary(UID_BYTES))
     else:

@@ -71,11 +71,11 @@ def equal_hashes(search: Search, stage: ColumnStage, *, pairs: int) -> Answers:
 def claims(
     table: pa.Table, later: NDArray[np.int64], first: NDArray[np.int64], bits: NDArray[np.uint8]
 ) -> pa.Table:
-    """Say of some rows which earlier ones they are copies of: `shard, row, bits, copy_of, ...`."""
+    """Say of some rows which earlier ones they are copies of: `shard, row, closeness, copy_of, ...`."""
     twins = table.select(["uid", "rank"]).take(first)
     return pa.table({
         SHARD: table.column(SHARD).take(later), ROW: table.column(ROW).take(later),
-        "bits": bits, "copy_of": twins.column("uid"), "copy_rank": twins.column("rank"),
+        "closeness": -bits.astype(np.int8), "copy_of": twins.column("uid"), "copy_rank": twins.column("rank"),
     })  # fmt: skip
 
 

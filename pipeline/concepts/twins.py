@@ -23,7 +23,7 @@ def best_answers(
     Args:
         answers: Of one or several exchanges.
         shard: Index.
-        by: Column of numbers of which the least is the best.
+        by: Column of numbers of which the greatest is the best.
         twin: Column of uids; of equally good answers that of the lowest rank, then uid, counts.
         rank: Column of the twin's rank.
     """
@@ -34,7 +34,8 @@ def best_answers(
     table = pa.concat_tables(told)
     uid_A2 = words_of(table.column(twin))
     row_A, rank_A, by_A = (table.column(name).to_numpy() for name in (ROW, rank, by))
-    order = np.lexsort((uid_A2[:, 1], uid_A2[:, 0], rank_A, by_A, row_A))
+    by_A = by_A.astype(np.float32)
+    order = np.lexsort((uid_A2[:, 1], uid_A2[:, 0], rank_A, -by_A, row_A))
     is_first = np.ones(len(order), bool)
     is_first[1:] = row_A[order][1:] != row_A[order][:-1]
     return table.take(order[is_first])

@@ -13,7 +13,7 @@ from pipeline.settings import Dedup
 from tests.pipeline.concepts.pools import BEFORE, pool_of, tables, told, written
 
 ROWS, DIM = 600, 16
-CFG = Dedup(similarity=0.95, cluster=Flat(clusters=6, sample=ROWS))
+CFG = Dedup(similarity=0.95, cluster=Flat(clusters=12, sample=ROWS))
 FOUND = ("similarity", "alike", "reason_dedup")
 
 
@@ -28,7 +28,7 @@ def pool():
     vectors = unit(rng.normal(size=(ROWS, DIM)) + 0.5 * np.eye(8, DIM)[rng.integers(0, 8, ROWS)])
     copies = rng.choice(ROWS, 250, replace=False)
     of = rng.integers(0, ROWS, 250)
-    vectors[copies] = unit(vectors[of] + rng.normal(size=(250, DIM)) * 0.04)
+    vectors[copies] = unit(vectors[of] + rng.normal(size=(250, DIM)) * 0.06)
     vectors = vectors.astype(np.float16)
     vectors[5] = 0
     vectors[6] = np.nan
@@ -125,7 +125,7 @@ def test_modes_keep_more_and_more(pool, tmp_path):
     remaining, place = written(tmp_path, pool)
     kept = []
     for mode in ("components", "any_earlier", "greedy_kept"):
-        cfg = replace(CFG, mode=mode, borders=False, similarity=0.9)
+        cfg = replace(CFG, mode=mode, borders=False, similarity=0.7)
         found = found_of(drop_alike(remaining, cfg, seed=0, place=place))
         kept.append({uid for uid, (_, _, reason) in found.items() if reason == "ok"})
         for _, alike, reason in found.values():
