@@ -69,21 +69,14 @@ def equal_hashes(search: Search, stage: ColumnStage, *, pairs: int) -> Answers:
 
 
 def claims(
-    table: pa.Table, later: NDArray[np.int64], first: NDArray[np.int64], bits: NDArray[np.uint8]
+    table: pa.Table, later: NDArray[np.int64], first: NDArray[np.int64], bits: NDArray[np.int8]
 ) -> pa.Table:
-    """Say of some rows which earlier ones they are copies of: `shard, row, closeness, copy_of, ...`."""
+    """Say which earlier rows some are copies of: `shard, row, closeness, copy_of, copy_rank`."""
     twins = table.select(["uid", "rank"]).take(first)
     return pa.table({
         SHARD: table.column(SHARD).take(later), ROW: table.column(ROW).take(later),
-        "closeness": -bits.astype(np.int8), "copy_of": twins.column("uid"), "copy_rank": twins.column("rank"),
+        "closeness": -bits, "copy_of": twins.column("uid"), "copy_rank": twins.column("rank"),
     })  # fmt: skip
-
-
-def partition_of(key_N: NDArray[np.uint64], which: int, partitions: int) -> NDArray[np.int32]:
-    """Return where rows with a key go, int32 [N]."""
-    which_N = np.full(len(key_N), which, np.uint64)
-    spread_N = hash_uids(np.stack([which_N, key_N], axis=1))
-    return (spread_N % np.uint64(partitions)).astype(np.int32)
 
 
 def numpy_of(table: pa.Table, name: str) -> NDArray:
@@ -96,7 +89,9 @@ def _ask(shared: tuple[Search, int], shard: int) -> Iterator[Rows]:
     for which, column in enumerate(search.hashes):
         table = search.candidates(shard, column)
         index = pa.array(np.full(len(table), which, np.int8))
-        partition_N = partition_of(numpy_of(table, "hash"), which, partitions)
+        which_N = np.full(len(table), which, np.uint64)
+        key_N = hash_uids(np.stack([which_N, numpy_of(table, "hash")], axis=1))
+        partition_N = (key_N % np.uint64(partitions)).astype(np.int32)
         yield Rows(table.append_column(WHICH, index), partition_N)
 
 
@@ -113,5 +108,5 @@ def _answer(shared: tuple[Search, int], runs: Runs, partition: int) -> Iterator[
     starts_N[1:] = (hash_N[1:] != hash_N[:-1]) | (which_N[1:] != which_N[:-1])
     first_N = np.maximum.accumulate(np.where(starts_N, np.arange(len(order)), 0))
     later, first = order[~starts_N], order[first_N[~starts_N]]
-    told = claims(table, later, first, np.zeros(len(later), np.uint8))
+    told = claims(table, later, first, np.zeros(len(later), np.int8))
     yield told.append_column(WHICH, pa.array(which_N[~starts_N]))

@@ -17,7 +17,6 @@ from pipeline.shards import Shard
 from pipeline.stages import Place
 from pipeline.tables import encode, score_schema, to_array
 
-
 BEFORE = "reason_before"  # of a step before, if a pool has it
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.concepts import near_hashes
 from pipeline.concepts.copies import drop_copies
 from pipeline.schema import Reason
 from pipeline.settings import Dedup
@@ -64,6 +65,14 @@ def test_all_copies_are_found_and_the_closest_is_named(pool, tmp_path, cfg):
     assert after.count(place.execute) == sum(twin is None for twin in truth.values())
 
 
+def test_more_bands_may_agree(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(near_hashes, "SENDING", 0)
+    assert near_hashes.agreeing(ROWS, CFG.copy_bits) > 1
+    remaining, place = written(tmp_path, pool)
+    found = told(drop_copies(remaining, CFG, seed=0, place=place), "copy_of")
+    assert {uid: twin for uid, (twin,) in found.items()} == by_hand(pool, CFG)
+
+
 @pytest.mark.parametrize("prefer", ["p_keep", "random"])
 def test_any_cut_of_the_pool_gives_the_same(pool, tmp_path, prefer):
     cfg, found = replace(CFG, prefer=prefer), []
@@ -91,7 +100,7 @@ def test_who_is_out_already_keeps_its_reason_and_takes_nobody_along(pool, tmp_pa
     for uid, (twin, reason, earlier) in found.items():
         assert twin == truth.get(uid)
         assert reason == (earlier if twin is None else "duplicate")
-    assert 0 < sum(twin is not None for twin in truth.values())
+    assert sum(twin is not None for twin in truth.values()) > 0
 
 
 def test_what_is_done_is_not_done_again(pool, tmp_path):
