@@ -137,7 +137,7 @@ def _within_budget(
             "budget; all are kept", len(p_N), rows,
         )  # fmt: skip
     uid_N2 = uid_words(uid_N)
-    return best(lambda: [(p_N, uid_N2)], rows).keeps(p_N, uid_N2)
+    return best(lambda digit: digit.count((p_N, uid_N2)), rows).keeps(p_N, uid_N2)
 
 
 def _hashes(scores: Scores) -> NDArray[np.uint64]:

@@ -15,8 +15,7 @@ def hash_uids(uid_N2: NDArray[np.uint64], *, salt: str = "") -> NDArray[np.uint6
     """
     words = [*uid_N2.T]
     if salt:
-        word = int.from_bytes(hashlib.blake2b(salt.encode(), digest_size=8).digest(), "big")
-        words = [np.full(len(uid_N2), word, np.uint64), *words]
+        words = [np.full(len(uid_N2), salted(salt), np.uint64), *words]
     mixed_N = np.zeros(len(uid_N2), np.uint64)
     for word_N in words:
         mixed_N = mixed_N + word_N + np.uint64(0x9E3779B97F4A7C15)
@@ -24,3 +23,8 @@ def hash_uids(uid_N2: NDArray[np.uint64], *, salt: str = "") -> NDArray[np.uint6
         mixed_N = (mixed_N ^ (mixed_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         mixed_N ^= mixed_N >> np.uint64(31)
     return mixed_N
+
+
+def salted(salt: str) -> int:
+    """Return 64 bits that stand for a text."""
+    return int.from_bytes(hashlib.blake2b(salt.encode(), digest_size=8).digest(), "big")

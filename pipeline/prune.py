@@ -135,8 +135,8 @@ def _quotas(
     lower_K = np.minimum(size_K, cfg.minimum)
     return allocate(
         targets(complexity_K, total=total, temperature=cfg.temperature),
-        lower_K=lower_K if lower_K.sum() <= total else np.zeros_like(lower_K),
-        upper_K=size_K,
+        lower=lower_K if lower_K.sum() <= total else np.zeros_like(lower_K),
+        upper=size_K,
         total=total,
     )
 

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     OVER_BUDGET = "over_budget"  # others fill the budget: a higher p(keep), or a lower uid
     DUPLICATE = "duplicate"  # copy of another pair, or nearly
     QUOTA = "quota"  # its concept cluster has filled its share
+    NO_EMBEDDING = "no_embedding"  # zero or not finite, so no concept has a place for it
     BALANCE = "balance"  # what its caption speaks of is spoken of often enough
 
 

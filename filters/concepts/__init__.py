@@ -3,11 +3,13 @@
 from filters.concepts.balanced import balanced_quotas
 from filters.concepts.clustering import Clustering, Concepts, Flat
 from filters.concepts.consensus import Consensus
+from filters.concepts.density import complexity
 from filters.concepts.duplicates import duplicate_of
 from filters.concepts.hierarchy import Hierarchical
 from filters.concepts.kmeans import Clusters, Trained, assign, spherical_kmeans
 from filters.concepts.near_captions import near_caption_of
-from filters.concepts.quotas import allocate, complexity, targets
+from filters.concepts.quotas import allocate
+from filters.concepts.shares import targets
 from filters.concepts.two_level import TwoLevel
 
 AnyClustering = Flat | TwoLevel | Hierarchical

@@ -9,7 +9,7 @@ Letters: N rows.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,38 @@ ONES = (1 << WORD_BITS) - 1
 SIGN = np.uint64(1 << 63)
 
 Rows = tuple[NDArray[np.float64], NDArray[np.uint64]]  # p [N]; uid [N, 2], the high word first
-Shards = Callable[[], Iterable[Rows]]
+Count = Callable[["Digit"], NDArray[np.int64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Digit:
+    """What a pass counts: a digit of the rows whose places begin with what was found so far.
+
+    Attributes:
+        found: The words of the place so far.
+        word: Which of them the digit is in.
+        shift: How far up.
+    """
+
+    found: tuple[int, int, int]
+    word: int
+    shift: int
+
+    def count(self, rows: Rows) -> NDArray[np.int64]:
+        """Count the values of this digit among some rows, int64 [65,536]; counts add up.
+
+        Raises:
+            ValueError: A p is NaN.
+        """
+        keys = _keys(rows)
+        at_N = np.ones(len(keys[0]), bool)
+        for key_N, last in zip(keys[: self.word], self.found[: self.word], strict=True):
+            at_N &= key_N == np.uint64(last)
+        key_n, above = keys[self.word][at_N], self.shift + DIGIT_BITS
+        if above < WORD_BITS:
+            key_n = key_n[key_n >> np.uint64(above) == np.uint64(self.found[self.word] >> above)]
+        digit_n = (key_n >> np.uint64(self.shift)) & np.uint64((1 << DIGIT_BITS) - 1)
+        return np.bincount(digit_n.astype(np.int64), minlength=1 << DIGIT_BITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +78,20 @@ EVERYTHING = Cut((ONES, ONES, ONES))
 NOTHING = Cut((0, 0, 0))  # no row is there: that would be a p of NaN
 
 
-def best(shards: Shards, rows: int) -> Cut:
+def best(count: Count, rows: int) -> Cut:
     """Return the cut that keeps exactly so many rows, those of the highest p; ties by least uid.
 
     Args:
-        shards: Called once for each pass; yields p in [0, 1], or any score, and uids. Each uid
-            occurs once in all shards together.
+        count: Called once for each pass; returns `Digit.count` of all rows, added up over shards:
+            p in [0, 1], or any score, and uids. Each uid occurs once in all shards together.
         rows: How many; all, if there are fewer.
-
-    Raises:
-        ValueError: A p is NaN.
     """
     if rows < 1:
         return NOTHING
-    return _cut_at(shards, rows, words=WORDS)
+    return _cut_at(count, rows, words=WORDS)
 
 
-def datacomp_fraction(shards: Shards, share: float) -> Cut:
+def datacomp_fraction(count: Count, share: float) -> Cut:
     """Return the cut of DataComp's "top fraction", ties and all (arXiv:2304.14108, its code).
 
     With n = int(N share) the threshold is the (n + 1)-th highest score, and scores at the threshold
@@ -71,10 +99,11 @@ def datacomp_fraction(shards: Shards, share: float) -> Cut:
     ends in an error; here everything is kept. Use it to reproduce their subsets, `best` otherwise.
 
     Args:
-        shards: As for `best`; uids are not looked at.
+        count: As for `best`; uids are not looked at.
         share: Of the rows, in [0, 1].
     """
-    return _cut_at(shards, int(sum(len(p_N) for p_N, _ in shards()) * share) + 1, words=1)
+    rows = int(count(Digit((0, 0, 0), 0, WORD_BITS - DIGIT_BITS)).sum())
+    return _cut_at(count, int(rows * share) + 1, words=1)
 
 
 def rows_of(budget: float, rows: int) -> int:
@@ -86,15 +115,13 @@ def rows_of(budget: float, rows: int) -> int:
     return math.floor(budget * rows) if budget < 1 else int(budget)
 
 
-def _cut_at(shards: Shards, rank: int, *, words: int) -> Cut:
+def _cut_at(count: Count, rank: int, *, words: int) -> Cut:
     """Find the place of a rank, from 1 on, by its first words; what follows them is all ones."""
     found = [ONES] * WORDS
     for word in range(words):
         found[word] = 0
         for shift in range(WORD_BITS - DIGIT_BITS, -1, -DIGIT_BITS):
-            count_B = np.zeros(1 << DIGIT_BITS, np.int64)
-            for rows in shards():
-                count_B += _count(_keys(rows), found, word, shift)
+            count_B = count(Digit((found[0], found[1], found[2]), word, shift))
             up_to_B = np.cumsum(count_B)
             if up_to_B[-1] < rank:
                 return EVERYTHING
@@ -106,21 +133,6 @@ def _cut_at(shards: Shards, rank: int, *, words: int) -> Cut:
                 found[word + 1 :] = [ONES] * (WORDS - word - 1)
                 return Cut((found[0], found[1], found[2]))
     return Cut((found[0], found[1], found[2]))
-
-
-def _count(
-    keys: tuple[NDArray[np.uint64], ...], found: list[int], word: int, shift: int
-) -> NDArray[np.int64]:
-    """Count a digit of the rows that begin with what was found."""
-    at_N = np.ones(len(keys[0]), bool)
-    for key_N, last in zip(keys[:word], found[:word], strict=True):
-        at_N &= key_N == np.uint64(last)
-    key_n = keys[word][at_N]
-    above = shift + DIGIT_BITS
-    if above < WORD_BITS:
-        key_n = key_n[key_n >> np.uint64(above) == np.uint64(found[word] >> above)]
-    digit_n = (key_n >> np.uint64(shift)) & np.uint64((1 << DIGIT_BITS) - 1)
-    return np.bincount(digit_n.astype(np.int64), minlength=1 << DIGIT_BITS)
 
 
 def _keys(rows: Rows) -> tuple[NDArray[np.uint64], ...]:

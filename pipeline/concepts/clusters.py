@@ -3,29 +3,28 @@
 Letters: K clusters, D dimensions, n good rows of a shard, m of them in a cluster.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.concepts import AnyClustering, Concepts
+from filters.concepts.density import Spread
 from filters.extract import Column
 from filters.extract.base import Values
 from pipeline.arrays import read_arrays, write_arrays
-from pipeline.concepts.sample import training_sample
-from pipeline.executors import Executor, some_at_once
+from pipeline.concepts.centroids import find_concepts
+from pipeline.executors import some_at_once
 from pipeline.remaining import ROW, Remaining, spread
 from pipeline.scores import Scores
 from pipeline.stages import ColumnStage, Place, column_stage
 from pipeline.tables import embedding as embedding_of
 
-CENTROIDS, SIZES = "centroids.npz", "sizes.npz"
-FIXED_POINT = 1 << 28  # of summed distances: 2^33 pairs at distance 2 still fit an int64
+SPREAD = "spread.npz"
+NOBODY, NOWHERE = np.zeros(0, np.int32), np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +35,14 @@ class Clustered:
         remaining: The same pairs; `{prefix}cluster`, `{prefix}distance`, `{prefix}second` and
             `{prefix}second_distance` are known of them, null where an embedding tells nothing.
         concepts: The clusters; none, if no embedding tells anything.
-        size_K: Pairs in each, int64 [K].
-        distance_K: Sum of their distances, int64 [K], in units of 1 / FIXED_POINT.
+        size_K: Pairs in each cluster, int64 [K].
+        mean_distance_K: Of its pairs to its centroid, float64 [K]; NaN for one without pairs.
     """
 
     remaining: Remaining
     concepts: Concepts
     size_K: NDArray[np.int64]
-    distance_K: NDArray[np.int64]
+    mean_distance_K: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +79,14 @@ def cluster_pairs(
         reads=reads_of(remaining, embedding), version=1,
         embedding=embedding, reason=remaining.reason, clustering=clustering, seed=seed,
     )  # fmt: skip
-    concepts = _concepts(stage, remaining, embedding, clustering, seed)
+    concepts = find_concepts(stage, remaining, embedding, clustering, seed=seed)
     if stage.is_whole:
         scores = stage.known()
     else:
         scores = stage.fill(_assign, _Work(remaining, embedding, prefix, concepts))
     clustered = Remaining(scores, remaining.reason)
-    size_K, distance_K = _sizes(stage, clustered, prefix, concepts.clusters)
-    return Clustered(clustered, concepts, size_K, distance_K)
+    found = _spread(stage, clustered, prefix, concepts.clusters)
+    return Clustered(clustered, concepts, found.size_K, found.mean_K)
 
 
 def cluster_columns(prefix: str) -> tuple[Column, ...]:
@@ -108,41 +107,6 @@ def reads_of(remaining: Remaining, *columns: str) -> tuple[str, ...]:
     if remaining.reason == "status":
         return remaining.scores.columns
     return (*columns, remaining.reason)
-
-
-def _concepts(
-    stage: ColumnStage, remaining: Remaining, column: str, clustering: AnyClustering, seed: int
-) -> Concepts:
-    """Return the clusters that lie beside the stage's tables; find them, if none do."""
-    if stage.folder.exists(CENTROIDS):
-        return Concepts.from_arrays(read_arrays(stage.folder, CENTROIDS))
-    execute = stage.place.execute
-    sample_ND = training_sample(
-        remaining, column=column, rows=clustering.points, seed=seed, execute=execute
-    )
-    if len(sample_ND):
-        concepts = clustering.train(sample_ND, seed=seed, map=partial(_in_tasks, execute))
-    else:
-        concepts = Concepts(np.zeros((0, sample_ND.shape[1]), np.float32))
-    write_arrays(stage.folder, CENTROIDS, concepts.to_arrays())
-    return concepts
-
-
-def _in_tasks(
-    execute: Executor, function: Callable[[Any], Any], items: Iterable[Any]
-) -> Iterable[Any]:
-    """Return `function` of each item, in order, done where the executor does things."""
-    numbered = list(enumerate(items))
-    found = dict(execute.map(_numbered, function, numbered, weights={}))
-    return [found[number] for number, _ in numbered]
-
-
-def _numbered(
-    function: Callable[[Any], Any], weights: Mapping[str, Path], item: tuple[int, Any]
-) -> tuple[int, Any]:
-    del weights
-    number, what = item
-    return number, function(what)
 
 
 def _assign(work: _Work, scores: Scores, shard: int) -> dict[str, Values]:
@@ -170,32 +134,26 @@ def _assign(work: _Work, scores: Scores, shard: int) -> dict[str, Values]:
     }
 
 
-def _sizes(
-    stage: ColumnStage, clustered: Remaining, prefix: str, clusters: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return how many pairs each cluster has and the sum of their distances; kept for the next."""
-    if stage.folder.exists(SIZES):
-        held = read_arrays(stage.folder, SIZES)
-        return held["size_K"], held["distance_K"]
-    size_K, distance_K = np.zeros(clusters, np.int64), np.zeros(clusters, np.int64)
+def _spread(stage: ColumnStage, clustered: Remaining, prefix: str, clusters: int) -> Spread:
+    """Return sizes and summed distances; they are kept beside the stage's tables."""
+    if stage.folder.exists(SPREAD):
+        return Spread(**read_arrays(stage.folder, SPREAD))
     shared, todo = (clustered, prefix, clusters), some_at_once(range(len(clustered.scores)))
-    for size_k, distance_k in stage.place.execute.map(_size_some, shared, todo, weights={}):
-        size_K += size_k
-        distance_K += distance_k
-    write_arrays(stage.folder, SIZES, {"size_K": size_K, "distance_K": distance_K})
-    return size_K, distance_K
+    parts = stage.place.execute.map(_spread_some, shared, todo, weights={})
+    found = sum(parts, Spread.of(NOBODY, NOWHERE, concepts=clusters))
+    write_arrays(stage.folder, SPREAD, {"size_K": found.size_K, "sum_K": found.sum_K})
+    return found
 
 
-def _size_some(
+def _spread_some(
     shared: tuple[Remaining, str, int], weights: Mapping[str, Path], shards: Sequence[int]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> Spread:
     del weights
     clustered, prefix, clusters = shared
-    size_K, distance_K = np.zeros(clusters, np.int64), np.zeros(clusters, np.int64)
+    names = [f"{prefix}cluster", f"{prefix}distance"]
+    found = Spread.of(NOBODY, NOWHERE, concepts=clusters)
     for shard in shards:
-        table = clustered.left(shard, [f"{prefix}cluster", f"{prefix}distance"]).drop_null()
-        cluster_m = table.column(f"{prefix}cluster").to_numpy()
-        distance_m = table.column(f"{prefix}distance").to_numpy().astype(np.float64)
-        size_K += np.bincount(cluster_m, minlength=clusters)
-        np.add.at(distance_K, cluster_m, np.rint(distance_m * FIXED_POINT).astype(np.int64))
-    return size_K, distance_K
+        table = clustered.left(shard, names).drop_null()
+        cluster_m, distance_m = (table.column(name).to_numpy() for name in names)
+        found += Spread.of(cluster_m, distance_m, concepts=clusters)
+    return found

@@ -101,7 +101,7 @@ def test_quotas_are_the_nearest_integers_to_the_targets(data):
     weights = st.lists(st.floats(0.01, 1), min_size=concepts, max_size=concepts)
     target = np.array(data.draw(weights))
     target = total * target / target.sum()
-    quota = allocate(target, lower_K=lower, upper_K=upper, total=total)
+    quota = allocate(target, lower=lower, upper=upper, total=total)
     assert quota.sum() == total
     assert ((quota >= lower) & (quota <= upper)).all()
     best = brute_force(target, lower, upper, total)
@@ -110,7 +110,7 @@ def test_quotas_are_the_nearest_integers_to_the_targets(data):
 
 def test_quotas_out_of_reach_are_refused():
     with pytest.raises(ValueError, match="got a total of 9, expected 0 to 4"):
-        allocate(np.ones(2), lower_K=np.zeros(2, int), upper_K=np.full(2, 2), total=9)
+        allocate(np.ones(2), lower=np.zeros(2, int), upper=np.full(2, 2), total=9)
 
 
 def test_consensus_finds_the_caption_of_another_concept():
