@@ -128,7 +128,7 @@ class Concepts:
         iterations: k-means steps.
         copy_bits: Perceptual hashes that differ in at most so many of 64 bits are of copies; -1
             switches it off.
-        duplicate_similarity: Cosine from which two pictures of a concept say the same; 1 switches
+        duplicate_similarity: Cosine above which two pictures of a concept say the same; 1 switches
             it off.
         keep: Share of the remaining pairs that the quotas keep; 1 switches them off.
         temperature: Of the softmax over complexities; small gives complex concepts more.
