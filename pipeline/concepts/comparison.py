@@ -107,13 +107,13 @@ class Comparison:
             return has_n
         columns = [table.column(f"{PREFIX}{c}") for c in ("cluster", "second")]
         own_nD, other_nD = (self.centroid_KD[c.fill_null(0).to_numpy()] for c in columns)
-        gap_n = np.linalg.norm(own_nD - other_nD, axis=1)
+        gap_n = np.sqrt(np.maximum(2 - 2 * np.vecdot(own_nD, other_nD), ROUNDING**2))
         distance_n, beyond_n = (
             table.column(f"{PREFIX}{c}").fill_null(0).to_numpy()
             for c in ("distance", "second_distance")
         )
         reach = np.sqrt(1 - max(self.above - ROUNDING, 0) ** 2) * (1 + ROUNDING)
-        near_n = beyond_n - distance_n <= reach * np.maximum(gap_n, ROUNDING)
+        near_n = beyond_n - distance_n <= reach * gap_n
         return pc.and_(has_n, pa.array(near_n))
 
     def _compared(self, vectors_ND: NDArray[np.float16], visits_N: NDArray[np.bool_]) -> Earlier:

@@ -57,10 +57,18 @@ def gathered(runs: Runs, partition: int) -> Iterator[Gathered]:
         yield Gathered(table, _placed(batches, place_N, np.empty(shape, np.float16)))
         return
     with tempfile.TemporaryFile() as file:
-        os.posix_fallocate(file.fileno(), 0, 2 * shape[0] * dim)  # or a full disk kills us later
+        _reserve(file.fileno(), 2 * shape[0] * dim)
         on_disk: Any = np.memmap(file, np.float16, "r+", shape=shape)
         table, place_N = _sorted(runs.batches(partition))
         yield Gathered(table, _placed(runs.batches(partition), place_N, on_disk))
+
+
+def _reserve(file: int, size: int) -> None:
+    """Make a file so long; where the system can, now, since a disk full later kills a process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:
+        os.ftruncate(file, size)
 
 
 def _sorted(batches: Iterable[pa.RecordBatch]) -> tuple[pa.Table, NDArray[np.int64]]:

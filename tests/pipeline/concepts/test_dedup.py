@@ -172,6 +172,25 @@ def test_a_cluster_that_does_not_fit_loses_nothing(pool, tmp_path, monkeypatch):
     assert any(reason == "duplicate" for _, _, reason in found[0].values())
 
 
+def test_visits_that_cannot_matter_are_left_out_and_nothing_else(pool, tmp_path):
+    remaining, place = written(tmp_path, pool)
+    every = found_of(drop_alike(remaining, replace(CFG, similarity=1.0, keep=0.5), seed=0,
+                                place=place))  # fmt: skip
+    some = found_of(drop_alike(remaining, CFG, seed=0, place=place))
+    both = [(every[uid][:2], some[uid][:2]) for uid in every if every[uid][0] is not None]
+    assert all(one == other for one, other in both if one[0] > CFG.similarity)
+    assert all(one[0] >= other[0] for one, other in both)
+    assert any(one != other for one, other in both)
+
+
+def test_embeddings_that_tell_nothing_are_all_left(tmp_path):
+    pool = pool_of({"image_embedding": np.zeros((20, 4), np.float16), "p_keep": np.zeros(20)})
+    for cfg in (CFG, replace(CFG, similarity=1.0, keep=0.5)):
+        remaining, place = written(tmp_path, pool)
+        after = drop_alike(remaining, cfg, seed=0, place=place)
+        assert set(found_of(after).values()) == {(None, None, "ok")}
+
+
 def test_what_is_done_is_not_done_again(pool, tmp_path):
     remaining, place = written(tmp_path, pool)
     once = drop_alike(remaining, CFG, seed=0, place=place)
