@@ -6,48 +6,12 @@ import pytest
 from filters.concepts import (
     Consensus,
     assign,
-    duplicate_of,
     spherical_kmeans,
 )
 
 
 def unit(vectors):
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
-
-
-def dense_copies(vectors, order, similarity):
-    """The paper's rule on dense matrices."""
-    ordered = vectors[order].astype(np.float32)
-    upper = np.triu(ordered @ ordered.T, 1)
-    upper[np.tril_indices(len(ordered))] = -1
-    return set(order[np.flatnonzero(upper.max(axis=0) >= similarity)].tolist())
-
-
-@pytest.mark.parametrize("count", [1, 2, 700, 2500])
-@pytest.mark.parametrize("similarity", [0.5, 0.95, 0.999])
-def test_duplicates_are_those_of_the_dense_rule(count, similarity):
-    rng = np.random.default_rng(count)
-    vectors = rng.normal(size=(count, 16))
-    copies = rng.choice(count, count // 4)
-    vectors[copies] = vectors[rng.choice(count, len(copies))] + rng.normal(
-        size=(len(copies), 16), scale=0.05
-    )
-    vectors, order = unit(vectors), rng.permutation(count)
-    twin = duplicate_of(vectors, order_N=order, similarity=similarity)
-    assert set(np.flatnonzero(twin >= 0).tolist()) == dense_copies(vectors, order, similarity)
-    rank = np.argsort(order)
-    for i in np.flatnonzero(twin >= 0):
-        assert rank[twin[i]] < rank[i]
-        assert vectors[i].astype(np.float32) @ vectors[twin[i]].astype(np.float32) >= similarity
-
-
-def test_a_lower_threshold_never_keeps_more():
-    vectors, order = unit(np.random.default_rng(0).normal(size=(300, 4))), np.arange(300)
-    left = [
-        np.count_nonzero(duplicate_of(vectors, order_N=order, similarity=s) < 0)
-        for s in (0.5, 0.8, 0.95, 0.99, 1.0)
-    ]
-    assert left == sorted(left)
 
 
 def test_kmeans_finds_planted_concepts():
