@@ -18,7 +18,8 @@ from pipeline.derive import derive
 from pipeline.ensemble import fit_votes, keep_probability, labels_for
 from pipeline.executors import Executor, Progress
 from pipeline.folder import Folder
-from pipeline.relate import READS, Relation, columns_of, relate
+from pipeline.relate import Fits, relate
+from pipeline.relation import READS, Relation, columns_of
 from pipeline.schema import BASE_SCHEMA
 from pipeline.score import score_shards
 from pipeline.scores import Scores
@@ -60,7 +61,7 @@ def curate(
     cfg: Curation,
     *,
     run: Folder,
-    alignment: Relation,
+    alignment: Fits,
     weights: Callable[[str], Path],
     execute: Executor,
     progress: Progress,
@@ -75,9 +76,10 @@ def curate(
             shards, cfg.extract, store=store, weights=weights, cells=cfg.cells,
             execute=execute, progress=progress,
         )  # fmt: skip
+    place = Place(shards, store, execute)
     with clock.stage("relate"):
         for relation in relations:
-            scores = relate(scores, relation, shards=shards, store=store, seed=cfg.seed)
+            scores = relate(scores, relation, place=place, seed=cfg.seed)
     with clock.stage("derive"):
         for what in cfg.derive:
             scores = derive(
