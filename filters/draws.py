@@ -29,4 +29,4 @@ def drawn(uid_N2: NDArray[np.uint64], *, seed: int, what: str) -> NDArray[np.uin
 
 def uniform_of(uid_N2: NDArray[np.uint64], *, seed: int, what: str) -> NDArray[np.float64]:
     """Draw a number in [0, 1) for each uid, float64 [N]: the high 53 of the bits `drawn`."""
-    return (drawn(uid_N2, seed=seed, what=what) >> np.uint64(11)) * 2.0**-53
+    return (drawn(uid_N2, seed=seed, what=what) >> np.uint64(11)).astype(np.float64) * 2.0**-53
