@@ -132,7 +132,7 @@ def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
     for relation in relations:
         _write(relation.column.name, columns_of(relation, list(written)), written)
     for what in cfg.derive:
-        reads = [c for c in what.reads if c != "caption" or what.takes]
+        reads = [c for c in what.reads if c != "uid" and (c != "caption" or what.takes)]
         _require([(f"derive {what.kind!r}", c, what.takes) for c in reads], written)
         _write(what.kind, what.columns, written)
     _require(
