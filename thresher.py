@@ -68,7 +68,7 @@ def train_encoders(
     """Train on the subset and on as many random pairs, then teach a student; name -> folder."""
     from training.trials import teach_student, train_on_random, train_on_subset
 
-    pool = pairs_of(curated.decisions.table, curated.scores.shards)
+    pool = pairs_of(curated.decisions.scores)
     subset, seed = read_subset(out / "subset"), cfg.seed
     runs: dict[str, Folder] = {}
     with clock.stage("train subset"), progress_bar("train on subset") as bar:

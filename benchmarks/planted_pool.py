@@ -27,13 +27,15 @@ from snorkel.labeling.model import MajorityLabelVoter
 from filters.ensemble import fit_label_model, load_label_model
 from pipeline.config import Concepts
 from pipeline.decide import HASH
+from pipeline.decisions import VOTE, undecided
 from pipeline.folder import Folder
 from pipeline.health import scores_of
-from pipeline.planted import CLEAN, VOTE
+from pipeline.planted import CLEAN
 from pipeline.prune import prune
 from pipeline.schema import Reason
 from pipeline.scores import Scores
 from pipeline.tables import read
+from pipeline.voted import read_decisions
 
 COPIES = ("exact_duplicate", "resized_duplicate", "natural_copy")
 OURS, MODEL = "**p(keep) of the run**", "label model alone"
@@ -83,16 +85,15 @@ def main() -> None:
 def pool_of(run: Path) -> Pool:
     """Read what a run decided, and the truth that its config names."""
     config = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
-    names = read(str(run / "subset" / "decisions.parquet")).column_names
-    rules = [name for name in names if name.startswith(VOTE)]
-    table = read(str(run / "subset" / "decisions.parquet"), ["uid", "p_keep", "reason", *rules])
+    table = read_decisions(Folder(str(run)), ["uid", "p_keep", "reason"]).table
+    rules = [name for name in table.column_names if name.startswith(VOTE)]
     table = table.filter(pc.is_valid(table.column("p_keep")))
     votes_NM = np.stack([table.column(rule).to_numpy() for rule in rules], axis=1).astype(np.int8)
     truth = read(config["data"]["truth"], ["uid", "kind", "twin"]).to_pylist()
     kind = {row["uid"]: row["kind"] for row in truth}
     uid_N = [uid.hex() for uid in table.column("uid").to_pylist()]
     vetoed_N = pc.equal(table.column("reason"), str(Reason.VETO)).to_numpy()
-    scores = scores_of(Folder(str(run)))
+    scores = undecided(scores_of(Folder(str(run))))
     ranking = {OURS: table.column("p_keep").to_numpy(), **majorities(votes_NM)}
     if (run / "subset" / "end_model.json").exists():
         text = (run / "subset" / "label_model.json").read_text(encoding="utf-8")

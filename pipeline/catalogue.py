@@ -10,7 +10,7 @@ from filters.concepts import Consensus
 from filters.extract import Column
 from filters.plugins import AnyDerive, AnyExtractor, AnyRule, kind_of, members
 from filters.rules import ReadyMade
-from pipeline.relate import READS, Relation
+from pipeline.relation import READS, Relation
 from pipeline.schema import BASE_SCHEMA
 
 # What a column takes at most: arithmetic on other columns, the caption, pixels, a model that a core
@@ -85,7 +85,7 @@ def cheapest(known: Iterable[Writer]) -> dict[str, str]:
     """Map columns to the least cost at which one may be had; what every table has costs none."""
     costs = dict.fromkeys(BASE_SCHEMA.names, COSTS[0])
     for writer in known:
-        for column in writer.columns:
+        for column in writer.columns if writer.cost != OTHERS else ():
             before = costs.get(column.name, writer.cost)
             costs[column.name] = min(before, writer.cost, key=COSTS.index)
     return costs
@@ -146,9 +146,7 @@ def _extractor(cls: type[Any]) -> Writer:
 
 def _derive(cls: type[Any], costs: Mapping[str, str]) -> Writer:
     one = example(cls) or cls
-    cost = dearest(costs, _of(one, "reads"))
-    if _of(one, "weights") and cost != OTHERS:
-        cost = max(cost, COSTS[3], key=COSTS.index)
+    cost = dearest(costs, _of(one, "reads"))  # its files hold a few numbers, not a network of note
     return Writer(kind_of(cls), first_line(cls), cost, _of(one, "columns"))
 
 

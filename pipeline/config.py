@@ -18,6 +18,7 @@ from filters.ensemble import AnyMethod, LatentClass
 from filters.ensemble.end_model import EndModelSettings
 from filters.plugins import AnyDerive, AnyExtractor, AnyRule
 from pipeline.schema import BASE_SCHEMA
+from pipeline.settings import Balance, Concepts, Dedup
 
 STRICT = ConfigDict(extra="forbid", strict=True)  # nested dataclasses inherit it
 T = TypeVar("T")
@@ -88,7 +89,9 @@ class Ensemble:
         keep_above: Least p(keep) of a pair in the subset; a budget takes its place.
         budget: 0 is none. The ensemble keeps exactly so many pairs, those of the highest p(keep),
             of equals those of the lowest uid: below 1 a share of the good pairs (each uid counts
-            once), from 1 on a number. Copies and quotas come off afterwards.
+            once; copies do not where `dedup.first` has put them out), from 1 on a number.
+        rank_by: Column of numbers by which the budget ranks pairs instead of p(keep), highest
+            first; "" is none.
         labels: Parquet with `uid` and `label` (1 keep, 0 drop) of a few pairs; `""` is none. Where
             a column `chosen` is there, a prior from them counts those that are "random" alone.
         share_copies: Rules that read the same columns, or nearly always vote alike, share the
@@ -100,6 +103,7 @@ class Ensemble:
     prior: Annotated[float, Field(gt=0, lt=1)] | Literal["estimated", "labels"] = "estimated"
     keep_above: Annotated[float, Field(ge=0, le=1)] = 0.5
     budget: Annotated[float, Field(ge=0)] = 0.0
+    rank_by: str = ""
     labels: str = ""
     share_copies: bool = True
     end_model: EndModelSettings | None = None
@@ -110,41 +114,17 @@ class Ensemble:
             raise ValueError(
                 f"budget: got {self.budget}, expected a share below 1 or a whole number of pairs"
             )
+        if self.rank_by and not self.budget:
+            raise ValueError(
+                f"rank_by: got {self.rank_by!r} without a budget, expected one to rank pairs for; "
+                "set ensemble.budget"
+            )
         who = "a prior" if self.prior == "labels" else f"model {self.model.kind!r}"
         if not self.labels and (self.prior == "labels" or self.model.needs_labels):
             raise ValueError(
                 f"labels: got none, expected a file for {who}; make one with `thresher label RUN`, "
                 "and set ensemble.labels"
             )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Concepts:
-    """Clusters of pictures, near-duplicates inside them, and a share for each.
-
-    Attributes:
-        embedding: Column to cluster.
-        clusters: Number of concepts.
-        iterations: k-means steps.
-        copy_bits: Perceptual hashes that differ in at most so many of 64 bits are of copies; -1
-            switches it off.
-        duplicate_similarity: Cosine from which two pictures of a concept say the same; 1 switches
-            it off.
-        keep: Share of the remaining pairs that the quotas keep; 1 switches them off.
-        temperature: Of the softmax over complexities; small gives complex concepts more.
-        neighbours: Other concepts that count as near (l in the paper).
-        minimum: Pairs that every concept may keep.
-    """
-
-    embedding: str = "image_embedding"
-    clusters: Annotated[int, Field(ge=1)] = 100
-    iterations: Annotated[int, Field(ge=1)] = 25
-    copy_bits: Annotated[int, Field(ge=-1, le=32)] = 4
-    duplicate_similarity: Annotated[float, Field(gt=0, le=1)] = 0.95
-    keep: Annotated[float, Field(gt=0, le=1)] = 1.0
-    temperature: Annotated[float, Field(gt=0)] = 0.1
-    neighbours: Annotated[int, Field(ge=1)] = 20
-    minimum: Annotated[int, Field(ge=0)] = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,7 +139,9 @@ class Curation:
     derive: tuple[Annotated[AnyDerive, Field(discriminator="kind")], ...] = ()
     rules: tuple[Annotated[AnyRule, Field(discriminator="kind")], ...]
     ensemble: Ensemble = field(default_factory=Ensemble)
+    dedup: Dedup = field(default_factory=Dedup)
     concepts: Concepts = field(default_factory=Concepts)
+    balance: Balance = field(default_factory=Balance)
 
     def __post_init__(self) -> None:
         """Refuse rules of one name, and extractors that would overwrite a column."""

@@ -1,7 +1,7 @@
 """Derived columns: stored columns in, new columns out, a shard at a time, wherever there are cores.
 
-What a derived column has to know of the whole pool are counts: they are made shard by shard and
-added up first.
+What a derived column has to know of the whole pool is found shard by shard and added up first:
+counts of hashed things, or a sample.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from filters.derive import Columns, Counts, Derive, merge
+from filters.derive import Columns, Derive, Pooled
 from pipeline.executors import Executor, some_at_once
 from pipeline.fingerprint import file_digest, fingerprint, named_models
 from pipeline.folder import Folder
@@ -24,9 +24,17 @@ from pipeline.ledger import Ledger, Record, Writer
 from pipeline.publish import Stage, publish
 from pipeline.scores import Located, Scores, locate
 from pipeline.shards import Shard
-from pipeline.tables import embedding, holds_numbers, is_embedding, numbers
+from pipeline.tables import (
+    embedding,
+    holds_numbers,
+    is_embedding,
+    numbers,
+    uid_words,
+    uids,
+)
 
-MERGED_AT_ONCE = 16  # counts that are held apart
+MERGED_AT_ONCE = 16  # of what shards tell, so much is held apart
+GROWTH = 3  # so many times the tasks done so far are sent out with the next bar
 
 
 def derive(
@@ -100,26 +108,60 @@ class _Work:
         return {name: _values(table, name) for name in self.reads}
 
 
-def _count(work: _Work, execute: Executor) -> Counts | None:
-    """Add the counts of all shards up; None if no shard has any."""
-    parts: list[Counts] = []
-    for counts in execute.map(_count_some, work, some_at_once(range(len(work.scores))), weights={}):
-        if counts is not None:
-            parts.append(counts)
-        if len(parts) >= MERGED_AT_ONCE:
-            parts = [merge(parts)]
-    return merge(parts) if parts else None
+class _Sum:
+    """Adds up what shards tell; holds a few of them apart, full ones not at all."""
+
+    def __init__(self) -> None:
+        self._parts: list[Pooled] = []
+
+    def add(self, part: Pooled) -> None:
+        """Add something."""
+        self._parts.append(part)
+        if len(self._parts) >= MERGED_AT_ONCE or part.bar() is not None:
+            self.total()
+
+    def total(self) -> Pooled | None:
+        """Return all of it; None if nothing was added."""
+        if len(self._parts) > 1:
+            first, *others = self._parts
+            self._parts = [first.plus(others)]
+        return self._parts[0] if self._parts else None
 
 
-def _count_some(work: _Work, weights: Mapping[str, Path], shards: Sequence[int]) -> Counts | None:
+def _count(work: _Work, execute: Executor) -> Pooled | None:
+    """Add up what all shards tell; None if none does.
+
+    Where what is known tells shards what can be left out, tasks go out in rounds, each so much
+    larger than all before that there are few, and that a round tells little more than the sum.
+    """
+    todo = some_at_once(range(len(work.scores)))
+    found, done, bar = _Sum(), 0, None
+    while done < len(todo):
+        size = 1 if not done else len(todo) if bar is None else GROWTH * done
+        for part in execute.map(_count_some, (work, bar), todo[done : done + size], weights={}):
+            if part is not None:
+                found.add(part)
+        done += size
+        total = found.total()
+        bar = total.bar() if total is not None else None
+    return found.total()
+
+
+def _count_some(
+    shared: tuple[_Work, Any], weights: Mapping[str, Path], shards: Sequence[int]
+) -> Pooled | None:
     del weights
-    counted = (work.what.count(work.columns(shard)) for shard in shards)
-    parts = [counts for counts in counted if counts is not None]
-    return merge(parts) if parts else None
+    work, bar = shared
+    found = _Sum()
+    for shard in shards:
+        part = work.what.count(work.columns(shard))
+        if part is not None:
+            found.add(part if bar is None else part.within(bar))
+    return found.total()
 
 
 def _derive_some(
-    shared: tuple[_Work, Counts | None], weights: Mapping[str, Path], shards: Sequence[int]
+    shared: tuple[_Work, Pooled | None], weights: Mapping[str, Path], shards: Sequence[int]
 ) -> list[Record]:
     work, counts = shared
     start = time.perf_counter()
@@ -148,6 +190,8 @@ def _values(table: pa.Table, name: str) -> NDArray[Any] | list[Any]:
     """Return a column as `filters.derive.base.Columns` has it."""
     field = table.schema.field(name)
     column = table.column(name)
+    if name == "uid":
+        return uid_words(uids(table))
     if is_embedding(field):
         return embedding(table, name)
     if pa.types.is_uint64(field.type):

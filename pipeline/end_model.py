@@ -67,6 +67,14 @@ class Known:
         table = self.scores.good(shard, list(self.settings.columns))
         return {name: _values(table, name) for name in self.settings.columns}
 
+    def predict(self, end: EndModel, shard: int) -> NDArray[np.float64]:
+        """Return p(keep) of a shard's good rows: the end model's for those it is used for."""
+        p_n = end.predict(self.columns(shard))
+        if self.settings.use == "all":
+            return p_n
+        votes_nM = self.votes.of(shard)
+        return np.where((votes_nM < 0).all(axis=1), p_n, self.model.predict(votes_nM))
+
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
@@ -128,18 +136,6 @@ def fit_on_columns(known: Known, *, execute: Executor) -> EndModel:
         return fit_end_model(columns, sample.target_N[by_uid], l2=settings.l2, most=settings.most)
 
 
-def p_keep_by_shard(
-    known: Known, end: EndModel, *, execute: Executor
-) -> tuple[NDArray[np.float64], ...]:
-    """Return p(keep) of every shard's good rows: the end model's for those that it is used for."""
-    p_keep: dict[int, NDArray[np.float64]] = {}
-    for done in execute.map(
-        _predict, (known, end), some_at_once(range(len(known.scores))), weights={}
-    ):
-        p_keep.update(done)
-    return tuple(p_keep[shard] for shard in range(len(known.scores)))
-
-
 def _sampled(known: Known, execute: Executor) -> _Sample:
     """Return the pairs to fit on, shard after shard, each in its order."""
     found: list[_Sample] = []
@@ -165,21 +161,6 @@ def _features(
     del weights
     shard, row_N = place
     return shard, {name: value[row_N] for name, value in known.columns(shard).items()}
-
-
-def _predict(
-    shared: tuple[Known, EndModel], weights: Mapping[str, Path], shards: Sequence[int]
-) -> dict[int, NDArray[np.float64]]:
-    del weights
-    known, end = shared
-    p_keep = {}
-    for shard in shards:
-        p_keep[shard] = end.predict(known.columns(shard))
-        if known.settings.use == "abstained":
-            votes_NM = known.votes.of(shard)
-            abstained_N = (votes_NM < 0).all(axis=1)
-            p_keep[shard] = np.where(abstained_N, p_keep[shard], known.model.predict(votes_NM))
-    return p_keep
 
 
 def _values(table: pa.Table, name: str) -> NDArray[Any]:

@@ -10,17 +10,21 @@ from filters.derive import Derive
 from filters.ensemble import LabelModel
 from filters.extract import Column
 from filters.rules import Band, Primitive, ReadyMade
+from pipeline.concepts.copies import CONTENT, HASH
 from pipeline.config import Curation
-from pipeline.decide import HASH, Decisions, decide
+from pipeline.decide import decide
+from pipeline.decisions import Decisions
 from pipeline.derive import derive
-from pipeline.ensemble import fit_votes, labels_for, p_keep_of
+from pipeline.ensemble import fit_votes, keep_probability, labels_for
 from pipeline.executors import Executor, Progress
 from pipeline.folder import Folder
-from pipeline.relate import READS, Relation, columns_of, relate
+from pipeline.relate import Fits, relate
+from pipeline.relation import READS, Relation, columns_of
 from pipeline.schema import BASE_SCHEMA
 from pipeline.score import score_shards
 from pipeline.scores import Scores
 from pipeline.shards import Shard, find_shards
+from pipeline.stages import DECISIONS, Place
 from pipeline.subset import write_subset
 from pipeline.votes import Votes, cast_votes, rules_json, vote_columns
 
@@ -57,7 +61,7 @@ def curate(
     cfg: Curation,
     *,
     run: Folder,
-    alignment: Relation,
+    alignment: Fits,
     weights: Callable[[str], Path],
     execute: Executor,
     progress: Progress,
@@ -72,9 +76,10 @@ def curate(
             shards, cfg.extract, store=store, weights=weights, cells=cfg.cells,
             execute=execute, progress=progress,
         )  # fmt: skip
+    place = Place(shards, store, execute)
     with clock.stage("relate"):
         for relation in relations:
-            scores = relate(scores, relation, shards=shards, store=store, seed=cfg.seed)
+            scores = relate(scores, relation, place=place, seed=cfg.seed)
     with clock.stage("derive"):
         for what in cfg.derive:
             scores = derive(
@@ -87,19 +92,17 @@ def curate(
         )  # fmt: skip
     with clock.stage("ensemble"):
         model = fit_votes(votes, cfg.ensemble, seed=cfg.seed)
-        end, p_keep = p_keep_of(votes, model, cfg.ensemble, execute=execute)
+        place = Place(shards, run / DECISIONS, execute)
+        end, scores = keep_probability(votes, model, cfg.ensemble, place=place)
     with clock.stage("concepts"):
-        decisions = decide(
-            votes, p_keep, ensemble=cfg.ensemble, concepts=cfg.concepts, seed=cfg.seed
-        )
+        decisions = decide(scores, votes.rules, cfg, place=place)
     with clock.stage("subset"):
-        digest = write_subset(run / "subset", decisions)
-        (run / "subset").write("scores.parquet", votes.scores.dump())
+        digest = write_subset(run / "subset", decisions, place)
         (run / "subset").write("label_model.json", model.to_json().encode())
         if end is not None:
             (run / "subset").write("end_model.json", end.to_json().encode())
         (run / "subset").write("rules.json", rules_json(votes.rules))
-    return Curated(tuple(shards), votes.scores, votes, model, decisions, digest)
+    return Curated(tuple(shards), decisions.scores, votes, model, decisions, digest)
 
 
 def check(cfg: Curation, relations: Sequence[Relation], weights: Callable[[str], Path]) -> None:
@@ -129,15 +132,14 @@ def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
     for relation in relations:
         _write(relation.column.name, columns_of(relation, list(written)), written)
     for what in cfg.derive:
-        reads = [c for c in what.reads if c != "caption" or what.takes]
+        reads = [c for c in what.reads if c != "uid" and (c != "caption" or what.takes)]
         _require([(f"derive {what.kind!r}", c, what.takes) for c in reads], written)
         _write(what.kind, what.columns, written)
     _require(
         [
             *((f"rule {r.name!r}", c, _taken_by(r)) for r in cfg.rules for c in r.columns),
             *(("ensemble.end_model", c, (*NUMBERS, "embedding")) for c in _end_columns(cfg)),
-            ("concepts.embedding", cfg.concepts.embedding, ("embedding",)),
-            ("concepts.copy_bits", HASH, ("uint64",)),
+            *_read_by_concepts(cfg),
             *(("alignment and consensus", column, ("embedding",)) for column in READS),
         ],
         written,
@@ -166,6 +168,19 @@ def _write(kind: str, columns: Sequence[Column], written: dict[str, str]) -> Non
                 "table has, expected a new one; rename it, or take one of the two out"
             )
         written[column.name] = column.dtype
+
+
+def _read_by_concepts(cfg: Curation) -> Iterator[tuple[str, str, Sequence[str]]]:
+    """Yield (setting, column, dtypes) of what deciding reads beyond votes."""
+    if cfg.ensemble.rank_by:
+        yield "ensemble.rank_by", cfg.ensemble.rank_by, NUMBERS
+    if cfg.dedup.content:
+        yield "dedup.content", CONTENT, ("uint64",)
+    if cfg.dedup.copy_bits >= 0:
+        yield "dedup.copy_bits", HASH, ("uint64",)
+    if cfg.dedup.is_semantic:
+        yield "dedup.embedding", cfg.dedup.embedding, ("embedding",)
+    yield "concepts.embedding", cfg.concepts.embedding, ("embedding",)
 
 
 def _end_columns(cfg: Curation) -> tuple[str, ...]:

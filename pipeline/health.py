@@ -16,6 +16,7 @@ from pipeline.ledger import Ledger, Record
 from pipeline.missing import nulls_of
 from pipeline.schema import parse_reasons
 from pipeline.scores import Scores
+from pipeline.stages import DECISIONS
 
 
 @dataclass(slots=True)
@@ -51,8 +52,9 @@ def status(run: Folder) -> list[StageStatus]:
         ValueError: This is no run folder.
     """
     found: dict[str, StageStatus] = {}
-    for record in Ledger(store_of(run)).records():
-        found.setdefault(record.stage, StageStatus(record.stage)).add(record)
+    for store in stores_of(run):
+        for record in Ledger(store).records():
+            found.setdefault(record.stage, StageStatus(record.stage)).add(record)
     return list(found.values())
 
 
@@ -64,12 +66,12 @@ def verify(run: Folder) -> Iterator[tuple[str, Record | None]]:
     Raises:
         ValueError: This is no run folder.
     """
-    store = store_of(run)
-    for record in Ledger(store).records():
-        folder = store / "scores" / record.stage
-        if defect := _defect(folder, record):
-            url = folder.path(record.name)
-            yield f"{url}: {defect}; `thresher verify --repair`, then run again", record
+    for store in stores_of(run):
+        for record in Ledger(store).records():
+            folder = store / "scores" / record.stage
+            if defect := _defect(folder, record):
+                url = folder.path(record.name)
+                yield f"{url}: {defect}; `thresher verify --repair`, then run again", record
     if (run / "subset").exists("scores.parquet"):
         yield from (
             (gap, None) for gap in _gaps(Scores.load((run / "subset").read("scores.parquet")))
@@ -153,7 +155,20 @@ def with_nulls(run: Folder, columns: Sequence[str]) -> list[Record]:
 
 def strike(run: Folder, records: Sequence[Record]) -> None:
     """Send shards back, so that the next run does them again."""
-    Ledger(store_of(run)).strike(records)
+    for store in stores_of(run):
+        ledger = Ledger(store)
+        if mine := [record for record in records if record.stage in ledger.stages]:
+            ledger.strike(mine)
+
+
+def stores_of(run: Folder) -> list[Folder]:
+    """Return the folders with a ledger and tables: of scores, and of what was decided.
+
+    Raises:
+        ValueError: This is no run folder.
+    """
+    decisions = run / DECISIONS
+    return [store_of(run), *([decisions] if (decisions / "ledger").names() else [])]
 
 
 def store_of(run: Folder) -> Folder:

@@ -1,15 +1,16 @@
 """How much of the planted trouble was found; the only reader of a pool's truth."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from filters.auc import auc
 from filters.rules import DROP
-from pipeline.decide import VOTE
+from pipeline.decisions import VOTE
 from pipeline.schema import Reason
 from pipeline.tables import read
 
@@ -29,7 +30,7 @@ class Found:
         return self.dropped / self.planted if self.planted else 0.0
 
 
-def found_by_kind(truth: str, decisions: pa.Table) -> dict[str, Found]:
+def found_by_kind(truth: str, decisions: Iterable[pa.Table]) -> dict[str, Found]:
     """Count how many planted rows of each kind are out of the subset.
 
     A row that has a twin (a copy and its original) counts as dropped unless both are kept: which of
@@ -37,15 +38,16 @@ def found_by_kind(truth: str, decisions: pa.Table) -> dict[str, Found]:
 
     Args:
         truth: Parquet with `uid`, `kind` and `twin`; path or any fsspec URL.
-        decisions: One row per sample of the pool.
+        decisions: `uid` and `reason`, one row per sample of the pool, a table for each shard.
 
     Raises:
         ValueError: The truth names pairs that the pool does not have, or cannot be read.
     """
     table = read(truth, ["uid", "kind", "twin"])
-    kept = _kept(decisions)
+    uids, kinds, twins = (table.column(c).to_pylist() for c in ("uid", "kind", "twin"))
+    kept = _kept(decisions, {*uids, *twins})
     found: dict[str, Found] = {}
-    rows = zip(*(table.column(c).to_pylist() for c in ("uid", "kind", "twin")), strict=True)
+    rows = zip(uids, kinds, twins, strict=True)
     for uid, kind, twin in rows:
         if uid not in kept:
             raise ValueError(
@@ -58,7 +60,7 @@ def found_by_kind(truth: str, decisions: pa.Table) -> dict[str, Found]:
     return dict(sorted(found.items()))
 
 
-def drops_by_rule(truth: str, decisions: pa.Table) -> dict[str, dict[str, Found]]:
+def drops_by_rule(truth: str, decisions: Iterable[pa.Table]) -> dict[str, dict[str, Found]]:
     """Count for each rule the drop votes on each kind of planted trouble, and on clean pairs.
 
     Their share is the rule's recall on that kind, on clean pairs its rate of false drops. Pairs
@@ -67,39 +69,56 @@ def drops_by_rule(truth: str, decisions: pa.Table) -> dict[str, dict[str, Found]
 
     Args:
         truth: Parquet with `uid` and `kind`; path or any fsspec URL.
-        decisions: One row per sample of the pool, with a `vote:<rule>` each, null without a vote.
+        decisions: `uid` and a `vote:<rule>` each, null without a vote, one row per sample of the
+            pool, a table for each shard.
     """
     table = read(truth, ["uid", "kind"])
     by_uid = dict(zip(*(table.column(c).to_pylist() for c in ("uid", "kind")), strict=True))
-    rules = [name for name in decisions.column_names if name.startswith(VOTE)]
-    if not rules:
-        return {}
-    voted = decisions.filter(pc.is_valid(decisions.column(rules[0])))
-    kind_N = np.array([by_uid.get(uid.hex(), "") for uid in voted.column("uid").to_pylist()], str)
-    kinds = sorted(set(kind_N.tolist()) - {""})
-    found = {}
-    for rule in rules:
-        drop_N = voted.column(rule).to_numpy() == DROP
-        found[rule.removeprefix(VOTE)] = {
-            kind: Found(int((kind_N == kind).sum()), int(drop_N[kind_N == kind].sum()))
-            for kind in kinds
+    rows, drops = Counter[str](), Counter[tuple[str, str]]()
+    rules: list[str] = []
+    for part in decisions:
+        rules = [name for name in part.column_names if name.startswith(VOTE)]
+        voted = part.filter(pc.is_valid(part.column(rules[0]))) if rules else part.slice(0, 0)
+        kind_N = np.array([by_uid.get(u.hex(), "") for u in voted.column("uid").to_pylist()], str)
+        rows.update(kind_N[kind_N != ""].tolist())
+        for rule in rules:
+            drop_N = (voted.column(rule).to_numpy() == DROP) & (kind_N != "")
+            drops.update((rule, kind) for kind in kind_N[drop_N].tolist())
+    return {
+        rule.removeprefix(VOTE): {
+            kind: Found(rows[kind], drops[rule, kind]) for kind in sorted(rows)
         }
-    return found
+        for rule in rules
+    }
 
 
-def alignment_auc(truth: str, uid_N: NDArray[np.bytes_], alignment_N: NDArray[np.float32]) -> float:
-    """Probability that a clean pair scores above a swapped one, in [0, 1]; NaN without either."""
+def alignment_auc(truth: str, scored: Iterable[pa.Table]) -> float:
+    """Probability that a clean pair scores above a swapped one, in [0, 1]; NaN without either.
+
+    Args:
+        truth: Parquet with `uid` and `kind`; path or any fsspec URL.
+        scored: `uid` and `alignment` of the good rows, a table for each shard.
+    """
     table = read(truth, ["uid", "kind"])
     kind = dict(zip(table.column("uid").to_pylist(), table.column("kind").to_pylist(), strict=True))
-    kind_N = np.array([kind.get(bytes(u).ljust(16, b"\0").hex(), "") for u in uid_N])
-    return auc(alignment_N[kind_N == CLEAN], alignment_N[kind_N == SWAPPED])
+    found: dict[str, list[float]] = {CLEAN: [], SWAPPED: []}
+    for part in scored:
+        rows = zip(
+            part.column("uid").to_pylist(), part.column("alignment").to_pylist(), strict=True
+        )
+        for uid, value in rows:
+            if kind.get(uid.hex()) in found:
+                found[kind[uid.hex()]].append(value)
+    clean, swapped = (np.array(found[which], np.float32) for which in (CLEAN, SWAPPED))
+    return auc(clean, swapped)
 
 
-def _kept(decisions: pa.Table) -> dict[str, bool]:
-    """Map the pool's uids (hex) to whether they are in the subset."""
-    uids = [uid.hex() for uid in decisions.column("uid").to_pylist()]
-    reasons = decisions.column("reason").to_pylist()
+def _kept(decisions: Iterable[pa.Table], wanted: set[str]) -> dict[str, bool]:
+    """Map the uids (hex) that are wanted to whether they are in the subset."""
     kept: dict[str, bool] = {}
-    for uid, reason in zip(uids, reasons, strict=True):
-        kept[uid] = kept.get(uid, False) or reason == Reason.OK
+    for part in decisions:
+        uids = (uid.hex() for uid in part.column("uid").to_pylist())
+        for uid, reason in zip(uids, part.column("reason").to_pylist(), strict=True):
+            if uid in wanted:
+                kept[uid] = kept.get(uid, False) or reason == Reason.OK
     return kept

@@ -13,7 +13,8 @@ from filters.concepts import (
     allocate,
     assign,
     complexity,
-    duplicate_of,
+    max_similarity_to_earlier,
+    near_copies,
     spherical_kmeans,
     targets,
 )
@@ -80,16 +81,10 @@ def prune(
 def copies(
     hash_N: NDArray[np.uint64], *, order_N: NDArray[np.int64], bits: int
 ) -> NDArray[np.int64]:
-    """Find for each hash an earlier one of `order_N` within `bits` bits; -1 where there is none.
-
-    As vectors of 64 signs, scaled to unit norm, hashes that differ in b bits have cosine
-    1 - 2 b / 64, so this is the rule of `duplicate_of`.
-    """
+    """Find for each hash the closest earlier one of `order_N` within `bits` bits; -1 for none."""
     if bits < 0:
         return np.full(len(hash_N), -1, np.int64)
-    bit_N64 = np.unpackbits(hash_N.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)
-    sign_N64 = np.where(bit_N64, 0.125, -0.125).astype(np.float16)
-    return duplicate_of(sign_N64, order_N=order_N, similarity=1 - 2 * bits / 64 - 1e-3)
+    return near_copies(hash_N, order=order_N, bits=bits).earlier_N
 
 
 def _twins(
@@ -105,7 +100,8 @@ def _twins(
     ends = np.cumsum(np.bincount(cluster_N))
     for members in np.split(by_cluster, ends[:-1]):
         order = np.argsort(-p_keep_N[members], kind="stable")
-        twin = duplicate_of(vectors_ND[members], order_N=order, similarity=similarity)
+        most = max_similarity_to_earlier(vectors_ND[members], order=order)
+        twin = most.above(similarity).earlier_N
         twin_N[members[twin >= 0]] = members[twin[twin >= 0]]
     return twin_N
 

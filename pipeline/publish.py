@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from filters.extract import Column
 from filters.extract.base import Values
@@ -13,7 +13,7 @@ from pipeline.folder import Folder
 from pipeline.ledger import Record, later_than, table_name
 from pipeline.schema import BASE_SCHEMA, Reason
 from pipeline.scores import Scores
-from pipeline.tables import encode, score_schema, to_array
+from pipeline.tables import encode, field_of, to_array
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +23,7 @@ class Stage:
     Attributes:
         store: Folder that holds `scores/` and `ledger/`.
         name: `<kind>-<fingerprint>`, the folder of the tables below `scores/`.
-        columns: What they hold beside the base columns.
+        columns: What they hold beside `status`.
         newest: Time of the ledger's newest entry; records must be newer.
     """
 
@@ -48,7 +48,7 @@ def publish(
     Returns:
         The record for the ledger; the table is in place.
     """
-    table = _table(scores.read(shard, BASE_SCHEMA.names), values, stage.columns)
+    table = _table(scores.read(shard, ["status"]), values, stage.columns)
     data, status = encode(table), table.column("status").to_pylist()
     identity = scores.ids[shard]
     (stage.store / "scores" / stage.name).write(table_name(identity), data)
@@ -66,8 +66,8 @@ def publish(
 
 
 def _table(base: pa.Table, values: Mapping[str, Values], columns: Sequence[Column]) -> pa.Table:
-    """Lay the values of a shard's good rows out beside the base columns."""
-    valid_N = np.array([s == Reason.OK for s in base.column("status").to_pylist()], bool)
-    schema = score_schema(columns)
+    """Lay the values of a shard's good rows out beside every row's status."""
+    valid_N = pc.equal(base.column("status"), str(Reason.OK)).to_numpy()
+    schema = pa.schema([BASE_SCHEMA.field("status"), *(field_of(column) for column in columns)])
     added = [to_array(values[c.name], schema.field(c.name), valid_N=valid_N) for c in columns]
     return pa.Table.from_arrays([*base.columns, *added], schema=schema)

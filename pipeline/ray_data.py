@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.extract import Batch, Column, Extractor
+from filters.extract.image import content_hash
 from pipeline.cells import BATCH_PIXELS, PICTURE_SIDE, Stopwatch, load_all, values_of
 from pipeline.decode import DecodeError, Picture, decode_picture
 from pipeline.samples import IMAGE_EXTENSIONS, Limits
@@ -32,6 +33,7 @@ class Row:
     status: Reason
     caption: str = ""
     picture: Picture | None = None
+    content: int | None = None
     values: dict[str, Any] | None = None
 
 
@@ -170,6 +172,7 @@ class ScoreBatch:
                 row.picture = decode_picture(
                     image, min_side=PICTURE_SIDE, max_pixels=self._limits.pixels
                 )
+                row.content = content_hash(image)
             except DecodeError as error:
                 row.status = error.reason
                 logger.debug("%s", error)
@@ -183,6 +186,7 @@ class ScoreBatch:
             [p.rgb for p in pictures],
             [(p.width, p.height) for p in pictures],
             [row.caption for row in good],
+            contents=[row.content for row in good],
         )
         for row, values in zip(good, values_of(self._loaded, batch, Stopwatch()), strict=True):
             row.picture, row.values = None, values

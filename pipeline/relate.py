@@ -1,121 +1,113 @@
-"""Score columns that need the whole pool: how picture and caption relate to all the others."""
+"""Score columns that need the whole pool: how picture and caption relate to all the others.
 
-import time
-import uuid
+What is learned of the pool is learned of a bounded sample; what has to meet is brought together
+through sorted runs. No process holds more than either.
+"""
+
+import logging
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.extract import Column
-from pipeline.fingerprint import fingerprint
-from pipeline.folder import Folder
-from pipeline.ledger import Ledger, Writer
-from pipeline.publish import Stage, publish
-from pipeline.scores import Located, Scores, locate
-from pipeline.shards import Shard
+from filters.concepts import Consensus
+from filters.concepts.clustering import Map
+from pipeline.agree import agree
+from pipeline.draw import draw
+from pipeline.ledger import Ledger
+from pipeline.mapped import mapped
+from pipeline.relation import READS, Relation, columns_of, kept, locate_relation, views_of
+from pipeline.scores import Scores
+from pipeline.stages import ColumnStage, Place
+from pipeline.tables import embedding
 
-READS = ("image_embedding", "text_embedding")
+logger = logging.getLogger(__name__)
 
 
-class Relation(Protocol):
-    """Frozen settings and one verb: `Consensus`, or what the front door hands in (`Alignment`)."""
+class Fitted(Protocol):
+    """What was fitted; a value depends on its own row alone."""
 
-    column: ClassVar[Column]
-    views: ClassVar[Mapping[str, Column]]  # by the embedding of the changed picture it is made of
-    version: ClassVar[int]  # raised when the meaning of a column changes
+    def score(
+        self, pictures: Mapping[str, NDArray[np.float16]], text_ND: NDArray[np.float16]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return numbers for N pairs by the embedding of the picture; NaN where there is none."""
+        ...
+
+    def to_arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Return all of it as arrays by name."""
+        ...
+
+
+class Fits(Relation, Protocol):
+    """A relation that is learned of a sample, then told of each pair for itself."""
+
+    @property
+    def sample(self) -> int:
+        """Pairs to learn of, at most."""
+        ...
 
     def fit(
         self,
         image_ND: NDArray[np.float16],
         text_ND: NDArray[np.float16],
         *,
-        views: Mapping[str, NDArray[np.float16]],
         seed: int,
-    ) -> dict[str, NDArray[np.float32]]:
-        """Return numbers for each of N pairs by column, float32 [N]; NaN where there is none."""
+        map: Map,  # noqa: A002
+    ) -> Fitted:
+        """Learn of N pairs, whose order does not depend on how they are stored."""
+        ...
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> Fitted:
+        """Return what `to_arrays` was asked of."""
         ...
 
 
-def columns_of(relation: Relation, scored: Sequence[str]) -> list[Column]:
-    """Return what a relation adds to the columns that are there: one more for each view.
+def relate(scores: Scores, relation: Fits | Consensus, *, place: Place, seed: int) -> Scores:
+    """Add the relation's columns; shards that have them are left alone.
 
-    Nothing if an extractor has written its first (CLIP does).
-    """
-    if relation.column.name in scored:
-        return []
-    return [relation.column, *(c for view, c in relation.views.items() if view in scored)]
-
-
-def relate(
-    scores: Scores, relation: Relation, *, shards: Sequence[Shard], store: Folder, seed: int
-) -> Scores:
-    """Add the relation's columns.
-
-    Pairs are handed over sorted by uid, so that nothing depends on how they are sharded.
+    Raises:
+        ValueError: There is no readable pair, or there are too few.
     """
     columns = tuple(columns_of(relation, scores.columns))
     if not columns:
         return scores
-    stage, located = locate_relation(
-        scores, relation, shards=shards, ledger=Ledger(store), seed=seed
+    name, located = locate_relation(
+        scores, relation, shards=place.shards, ledger=Ledger(place.store), seed=seed
     )
-    if not located.is_whole:
-        start = time.perf_counter()
-        parts = _fit(scores, relation, _views(scores, relation), seed)
-        seconds = (time.perf_counter() - start) / len(parts)
-        ledger = Ledger(store)
-        ledger.declare(stage, located.writes)
-        to = Stage(store=store, name=stage, columns=columns, newest=ledger.newest)
-        with Writer(store, f"{relation.column.name}-{uuid.uuid4().hex}") as journal:
-            for shard, values in enumerate(parts):
-                journal.add(publish(to, scores, shard, values, seconds=seconds))
-        located = locate(shards, located.writes, Ledger(store))
-    (source,) = located.scores(store).sources
-    return scores.plus(source)
+    stage = ColumnStage(name, columns, scores, place, located)
+    if stage.is_whole:
+        return stage.known()
+    if isinstance(relation, Consensus):
+        return agree(stage, relation, seed=seed)
+    fitted = relation.restore(kept(stage, lambda: _fit(stage, relation, seed)))
+    return stage.fill(_score, _Work(fitted, _names(relation, scores.columns)))
 
 
-def locate_relation(
-    scores: Scores, relation: Relation, *, shards: Sequence[Shard], ledger: Ledger, seed: int
-) -> tuple[str, Located]:
-    """Return the stage of a relation's columns, and which shards have theirs."""
-    name = relation.column.name
-    writer = fingerprint(
-        name, settings=relation, version=relation.version, seed=seed,
-        of=scores.digest([*READS, *_views(scores, relation)]),
-    )  # fmt: skip
-    writes = {writer: [column.name for column in columns_of(relation, scores.columns)]}
-    return f"{name}-{writer}", locate(shards, writes, ledger)
+def _fit(stage: ColumnStage, relation: Fits, seed: int) -> Mapping[str, NDArray[Any]]:
+    execute = stage.place.execute
+    sample = draw(stage.scores, READS, most=relation.sample, seed=seed, execute=execute)
+    sample.require_some(relation.column.name)
+    logger.info("%s: fitted on %d of %d pairs", relation.column.name, len(sample), sample.pairs)
+    image_ND, text_ND = (sample.embeddings[column] for column in READS)
+    return relation.fit(image_ND, text_ND, seed=seed, map=mapped(execute)).to_arrays()
 
 
-def _views(scores: Scores, relation: Relation) -> list[str]:
-    return [view for view in relation.views if view in scores.columns]
+def _names(relation: Relation, scored: Sequence[str]) -> dict[str, str]:
+    """Return the columns to write by the embedding of the picture that they are made of."""
+    views = {view: relation.views[view].name for view in views_of(relation, scored)}
+    return {READS[0]: relation.column.name, **views}
 
 
-def _fit(
-    scores: Scores, relation: Relation, views: Sequence[str], seed: int
-) -> list[dict[str, NDArray[np.float32]]]:
-    """Return the good rows' values, a dict of columns per shard."""
-    uids = [scores.good(s, ["uid"]).column("uid").to_pylist() for s in range(len(scores))]
-    order_N = np.argsort(np.array([u for part in uids for u in part], "S16"), kind="stable")
-    if not len(order_N):
-        raise ValueError(
-            f"{relation.column.name}: got no readable pair in the whole pool, expected some; "
-            "`thresher status` tells what is wrong with them"
-        )
-    image_ND, text_ND = (scores.embeddings(column)[order_N] for column in READS)
-    seen = {view: scores.embeddings(view)[order_N] for view in views}
-    values = relation.fit(image_ND, text_ND, views=seen, seed=seed)
-    by_shard = np.cumsum([len(part) for part in uids])[:-1]
-    return [dict(zip(values, parts, strict=True)) for parts in zip(
-        *(np.split(_put_back(value_N, order_N), by_shard) for value_N in values.values()),
-        strict=True,
-    )]  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class _Work:
+    fitted: Fitted
+    names: Mapping[str, str]
 
 
-def _put_back(value_N: NDArray[np.float32], order_N: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Undo the sorting."""
-    in_place_N = np.empty_like(value_N)
-    in_place_N[order_N] = value_N
-    return in_place_N
+def _score(work: _Work, scores: Scores, shard: int) -> dict[str, NDArray[np.float32]]:
+    table = scores.good(shard, [*work.names, READS[1]])
+    pictures = {column: embedding(table, column) for column in work.names}
+    found = work.fitted.score(pictures, embedding(table, READS[1]))
+    return {name: found[column] for column, name in work.names.items()}

@@ -80,14 +80,16 @@ class Scores:
     def read(self, shard: int, columns: Sequence[str]) -> pa.Table:
         """Read columns of one shard, all rows; `status` is the first reason that a pass found.
 
+        The other base columns are those of the first table, as a pass over pixels has written it.
+
         Raises:
             ValueError: No pass wrote such a column.
         """
         tables: dict[str, pa.ChunkedArray] = {}
         fields: dict[str, pa.Field] = {}
         for url, held in self.tables(shard):
-            wanted = [c for c in columns if c in held or c in BASE_SCHEMA.names]
-            table = read(url, wanted)
+            base = [c for c in BASE_SCHEMA.names if c == "status" or c not in tables]
+            table = read(url, [c for c in columns if c in held or c in base])
             for field in table.schema:
                 fields[field.name] = field
                 new = table.column(field.name)

@@ -19,6 +19,8 @@ from pipeline.publish import Stage, publish
 from pipeline.scores import Located, Scores, locate
 from pipeline.shards import Shard
 
+DECISIONS = "decisions"  # in a run folder: the store of what deciding writes
+
 Make = Callable[[Any, Scores, int], Mapping[str, Values]]
 
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from pipeline.config import Curation
 from pipeline.flow import Clock, Curated
 from pipeline.folder import Folder
@@ -31,24 +29,23 @@ def summarise(
             kept: what was done then was not done again.
     """
     reasons = curated.decisions.reasons
-    rows = curated.decisions.table.num_rows
-    assert sum(reasons.values()) == rows, "every row has exactly one reason"
     tables = Counter[str]()
     for stage in status(Folder(cfg.data.scores or run.url)):
         tables[stage.stage.rsplit("-", 1)[0]] += stage.output_bytes
+    scored = curated.votes.scores  # of the columns that decide, some have no value for good reason
     before = json.loads(run.read("summary.json") if run.exists("summary.json") else b"{}")
     before = before.get("seconds", {})
     summary = {
-        "pairs_in": rows,
+        "pairs_in": curated.decisions.rows,
         "pairs_kept": reasons.get(str(Reason.OK), 0),
-        "reasons": reasons,
+        "reasons": dict(reasons),
         "seconds": {stage: max(s, before.get(stage, 0.0)) for stage, s in clock.seconds.items()},
         "bytes": {
             "shards": sum(shard.size for shard in curated.shards),
             **{f"{stage} tables": n for stage, n in tables.items()},
         },
         "subset_sha256": curated.subset_sha256,
-        "missing": [asdict(m) for m in missing_values(curated.scores, (*cfg.extract, *cfg.derive))],
+        "missing": [asdict(m) for m in missing_values(scored, (*cfg.extract, *cfg.derive))],
         **more,
         **_labelled(curated),
         **(_planted(curated, cfg.data.truth) if cfg.data.truth else {}),
@@ -80,21 +77,20 @@ def _labelled(curated: Curated) -> dict[str, Any]:
 
 
 def _planted(curated: Curated, truth: str) -> dict[str, Any]:
-    found = found_by_kind(truth, curated.decisions.table)
-    scores = curated.scores
-    tables = [scores.good(shard, ["uid", "alignment"]) for shard in range(len(scores))]
-    uid_N = np.array([u for t in tables for u in t.column("uid").to_pylist()], "S16")
-    alignment_N = np.concatenate([t.column("alignment").to_numpy() for t in tables])
+    decisions, scores = curated.decisions, curated.votes.scores
+    found = found_by_kind(truth, decisions.tables(["uid", "reason"]))
+    by_rule = drops_by_rule(truth, decisions.tables(["uid"], votes=True))
+    scored = (scores.good(shard, ["uid", "alignment"]) for shard in range(len(scores)))
     clean, swapped = found.get(CLEAN), found.get(SWAPPED)
     ratio = swapped.share / clean.share if clean and swapped and clean.share else None
     return {
         "planted": {kind: _told(f) for kind, f in found.items()},
         "planted_rules": {
             rule: {kind: _told(f) for kind, f in by_kind.items()}
-            for rule, by_kind in drops_by_rule(truth, curated.decisions.table).items()
+            for rule, by_kind in by_rule.items()
         },
         "planted_checks": {
-            "alignment_auc": round(alignment_auc(truth, uid_N, alignment_N), 4),
+            "alignment_auc": round(alignment_auc(truth, scored), 4),
             "swapped_over_clean": None if ratio is None else round(ratio, 2),
         },
     }

@@ -1,8 +1,9 @@
-"""What a curated run has stored of its votes: decisions, rules, label model, labels of a few rows.
+"""What a curated run has stored: decisions, rules and votes, label model, labels of a few rows.
 
 Letters: N rows of the decisions, n rows with labels, M rules.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from filters.ensemble import (
     Analysis,
@@ -22,13 +24,45 @@ from filters.ensemble import (
     load_label_model,
 )
 from filters.ensemble.calibration import Outcomes
+from filters.rules import Primitive
+from pipeline.decisions import REASON, decisions_of
 from pipeline.folder import Folder
 from pipeline.labelling.answers import LABELS
 from pipeline.labels import Labels, read_keep_labels
 from pipeline.schema import Reason
-from pipeline.tables import read, uids
+from pipeline.scores import Scores
+from pipeline.tables import uids
+from pipeline.votes import RULES
 
-DECISIONS = "decisions.parquet"
+SCORES = "scores.parquet"
+MOST_ROWS = 1_000_000  # of the decisions that one process looks at
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was decided on a pool, or on some whole shards of a large one.
+
+    Attributes:
+        table: The decisions, in shard order.
+        shards: How many shards they are of.
+        of: How many the pool has.
+    """
+
+    table: pa.Table
+    shards: int
+    of: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the pool."""
+        return self.shards == self.of
+
+    @property
+    def told(self) -> str:
+        """What it is, in words; "" for the pool itself."""
+        if self.is_whole:
+            return ""
+        return f"a sample: {len(self.table):,} rows, {self.shards:,} of {self.of:,} shards"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +75,7 @@ class Voted:
         analysis: Of the scored rows, with the labels if there are any.
         labels: What the labels are, in words; "" without any.
         outcomes: Labels by p(keep); None without any.
+        sample: Which rows these are, in words; "" if they are the pool's.
     """
 
     rules: tuple[str, ...]
@@ -48,6 +83,7 @@ class Voted:
     analysis: Analysis
     labels: str
     outcomes: Outcomes | None
+    sample: str = ""
 
     @property
     def prior_origin(self) -> str:
@@ -72,12 +108,12 @@ def analyse_run(run: Folder, *, labels: str = "") -> Voted:
     Raises:
         ValueError: Nothing was decided in it yet, no row was voted on, or a file is damaged.
     """
-    decisions = read_decisions(run, ("uid", "reason", "p_keep"))
-    return analyse_votes(decisions, rule_names(run), read_model(run), labels_of(run, labels))
+    sample = read_decisions(run, ("uid", "reason", "p_keep"))
+    return analyse_votes(sample, rule_names(run), read_model(run), labels_of(run, labels))
 
 
 def analyse_votes(
-    decisions: pa.Table,
+    sample: Sample,
     rules: Sequence[str],
     model: LabelModel | None,
     labels: Labels | None = None,
@@ -88,7 +124,7 @@ def analyse_votes(
     were unsure of hold for nothing else.
 
     Args:
-        decisions: `uid`, `reason`, `p_keep` and a `vote:<rule>` each.
+        sample: `uid`, `reason`, `p_keep` and a `vote:<rule>` each.
         rules: Names of M rules.
         model: What made the p(keep).
         labels: Of a few rows, 1 keep and 0 drop.
@@ -96,7 +132,7 @@ def analyse_votes(
     Raises:
         ValueError: There are no such rows, or the model is of other rules.
     """
-    scored = decisions.filter(pc.is_valid(decisions.column("p_keep")))
+    scored = sample.table.filter(pc.is_valid(sample.table.column("p_keep")))
     if not rules or not len(scored):
         raise ValueError(
             f"votes: got {len(scored)} rows and {len(rules)} rules, expected at least one of each; "
@@ -108,27 +144,64 @@ def analyse_votes(
         fair = labels.at_random()
         row_n, label_n = _rows_of(scored, fair)
         labelled = count_labels(votes_NM[row_n], label_n)
-        told = _told(len(fair.uid_N), of=len(labels.uid_N), lacking=len(fair.uid_N) - len(row_n))
+        told = _told(fair, row_n, of=labels, sample=sample)
         p_n = scored.column("p_keep").to_numpy()[row_n]
         outcomes = Outcomes.of(p_n, label_n) if len(row_n) else None
     analysis = analyse(count(votes_NM), model=model, labelled=labelled)
-    return Voted(tuple(rules), model, analysis, told, outcomes)
+    return Voted(tuple(rules), model, analysis, told, outcomes, sample.told)
 
 
-def read_decisions(run: Folder, columns: Sequence[str]) -> pa.Table:
+def read_decisions(run: Folder, columns: Sequence[str], *, most: int = MOST_ROWS) -> Sample:
     """Read columns of the decisions, and the vote of every rule.
 
+    Of a pool of more than `most` rows only some whole shards are read: the first by a hash of their
+    identity, at least one, as many as `most` has room for.
+
     Raises:
-        ValueError: Nothing was decided in this run yet, or the file is damaged.
+        ValueError: Nothing was decided in this run yet, or a file is damaged.
     """
+    scores, rules = _decided(run), _primitives(run)
+    parts: dict[int, pa.Table] = {}
+    rows = 0
+    for shard in sorted(range(len(scores)), key=lambda s: _hash(scores.ids[s])):
+        part = decisions_of(scores, rules, shard, columns)
+        if parts and rows + len(part) > most:
+            break
+        parts[shard], rows = part, rows + len(part)
+    table = pa.concat_tables(parts[shard] for shard in sorted(parts))
+    return Sample(table, len(parts), len(scores))
+
+
+def _decided(run: Folder) -> Scores:
+    """Return the scores of a run with what was decided."""
     subset = run / "subset"
-    if not subset.exists(DECISIONS):
+    if not subset.exists(SCORES):
         raise ValueError(
-            f"run: got {run.url} without subset/{DECISIONS}, expected a curated run; run "
+            f"run: got {run.url} without subset/{SCORES}, expected a curated run; run "
             "`thresher curate CONFIG --out` on this folder first"
         )
-    votes = [f"vote:{rule}" for rule in rule_names(run)]
-    return read(subset.path(DECISIONS), [*columns, *votes])
+    try:
+        scores, why = Scores.load(subset.read(SCORES)), "it has no decisions"
+    except (ValueError, KeyError) as error:
+        scores, why = None, " ".join(str(error).split())[:200]
+    if scores is None or REASON not in scores.columns:
+        raise ValueError(
+            f"run: got {subset.path(SCORES)} damaged, or of an earlier version ({why}), expected "
+            "what a run wrote; run `thresher curate` on this run again, which reads no pixel"
+        )
+    return scores
+
+
+def _primitives(run: Folder) -> tuple[Primitive, ...]:
+    try:
+        return RULES.validate_python(read_rules(run))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _damaged_rules(run, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _hash(shard: str) -> bytes:
+    return hashlib.blake2b(shard.encode(), digest_size=16).digest()
 
 
 def read_rules(run: Folder) -> list[dict[str, Any]]:
@@ -145,11 +218,15 @@ def read_rules(run: Folder) -> list[dict[str, Any]]:
     except ValueError as error:
         rules, why = None, str(error)
     if not isinstance(rules, list) or not all(map(_has_name, rules)):
-        raise ValueError(
-            f"run: got {subset.path('rules.json')} damaged ({why}), expected what a run wrote; run "
-            "`thresher curate` on this run again, which reads no pixel"
-        )
+        raise _damaged_rules(run, why)
     return rules
+
+
+def _damaged_rules(run: Folder, why: str) -> ValueError:
+    return ValueError(
+        f"run: got {(run / 'subset').path('rules.json')} damaged ({why}), expected what a run "
+        "wrote; run `thresher curate` on this run again, which reads no pixel"
+    )
 
 
 def _has_name(rule: object) -> bool:
@@ -208,9 +285,10 @@ def _rows_of(scored: pa.Table, labels: Labels) -> tuple[NDArray[np.int64], NDArr
     return row_n, labels.target_N[place_N[row_n]].astype(np.int64)
 
 
-def _told(labels: int, *, of: int, lacking: int) -> str:
+def _told(fair: Labels, row_n: NDArray[np.int64], *, of: Labels, sample: Sample) -> str:
     """Say which labels count."""
-    random = f", the random ones of {of}" if labels < of else ""
-    return f"{labels} labels{random}" + (
-        f"; {lacking} of pairs without votes left out" if lacking else ""
-    )
+    labels, lacking = len(fair.uid_N), len(fair.uid_N) - len(row_n)
+    random = f", the random ones of {len(of.uid_N)}" if labels < len(of.uid_N) else ""
+    outside = "" if sample.is_whole else " or outside the sample"
+    left_out = f"; {lacking} of pairs without votes{outside} left out" if lacking else ""
+    return f"{labels} labels{random}{left_out}"

@@ -34,6 +34,7 @@ def record_of(voted: Voted) -> Record:
     spread = None if told.p_keep_B is None else told.p_keep_B.tolist()
     record = {
         "rows": told.rows,
+        "sample": voted.sample or None,
         "model": _model(voted),
         "labels": voted.labels or None,
         "calibration": None if voted.outcomes is None else _calibration(voted.outcomes),
@@ -153,7 +154,7 @@ def _summary(record: Record) -> tuple[tuple[str, str], ...]:
         ("model", model["kind"]),
         ("prior", _shown(model["prior"]) + (f" ({model['origin']})" if model["origin"] else "")),
         *told,
-        ("rows", str(record["rows"])),
+        ("rows", str(record["rows"]) + (f", of {record['sample']}" if record["sample"] else "")),
         ("rows without a vote", _shown(record["abstain_rate"])),
         ("rules that are alike", "; ".join(", ".join(g) for g in record["groups"]) or "none"),
         ("vote against what they say", ", ".join(record["adversarial"]) or "none"),

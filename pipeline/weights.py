@@ -15,7 +15,7 @@ import fsspec
 from pipeline.folder import Folder
 from pipeline.staging import local_path, new_folder
 
-FITTED = (".safetensors", ".json")  # of files that users fit (filters/derive), not of packages
+FITTED = (".safetensors", ".json", ".npy", ".txt")  # files of users (filters/derive), no package's
 LOCAL_DIR = "local-dir:"  # open_clip's prefix for a checkpoint folder
 
 
@@ -45,7 +45,10 @@ def model_file(name: str) -> Path:
     if name.endswith(FITTED):
         return fetched_model(name).absolute()  # who loads it may stand elsewhere
     if name not in models:
-        raise ValueError(f"model: got {name!r}, expected one of {', '.join(models)}")
+        raise ValueError(
+            f"model: got {name!r}, expected one of {', '.join(models)}, or a file that ends in "
+            f"{', '.join(FITTED)}"
+        )
     return models[name]()
 
 

@@ -55,10 +55,10 @@ def planted(rows, seed=0):
     )
 
 
-def scored(home, pool, *, shards, order=None):
+def scored(home, pool, *, shards, order=None, columns=COLUMNS):
     """Write the pool's score tables into a folder, in so many shards; returns scores and shards."""
     order = np.arange(len(pool.uids)) if order is None else order
-    schema, found, digests = score_schema(COLUMNS), [], []
+    schema, found, digests = score_schema(columns), [], []
     for number, rows in enumerate(np.array_split(order, shards)):
         ok = pool.is_ok[rows]
         base = [[pool.uids[r] for r in rows], [str(r) for r in rows], [0] * len(rows),
@@ -67,13 +67,13 @@ def scored(home, pool, *, shards, order=None):
         arrays = [pa.array(v, f.type) for v, f in zip(base, BASE_SCHEMA, strict=True)]
         arrays += [
             to_array(pool.values[c.name][rows][ok], schema.field(c.name), valid_N=ok)
-            for c in COLUMNS
+            for c in columns
         ]
         data = encode(pa.Table.from_arrays(arrays, schema=schema))
         shard = Shard(f"{number:05d}.tar", f"{number:05d}-{shards}", len(data))
         Folder(str(home / "scores" / "score-0")).write(table_name(shard.id), data)
         digests.append(np.frombuffer(hashlib.sha256(data).digest(), np.uint8))
         found.append(shard)
-    names = tuple(column.name for column in COLUMNS)
+    names = tuple(column.name for column in columns)
     source = Source(str(home / "scores" / "score-0"), names, np.stack(digests))
     return Scores(tuple(s.url for s in found), tuple(s.id for s in found), (source,)), found

@@ -5,19 +5,27 @@ into a shared space are learned, by the sigmoid loss. Noise in the pool is avera
 wrong caption agrees with nothing else. Letters: N pairs, D dimensions of the shared space.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from filters.concepts.clustering import Map
 from filters.extract import Column
 from filters.extract.views import MEANING, alignment_column, embedding_column
+from pipeline.digests import digests
 from training.losses import siglip_init, siglip_loss
+from training.projections import Projections, Tower
+
+WIDENED = 64  # dimensions of a sample that are float32 at a time
+STILL = 1e-6  # deviation of a dimension that does not vary
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +41,7 @@ class Alignment:
         weight_decay: Of AdamW.
         dropout: Of the frozen features while fitting; copies and near-copies are easily learned
             by heart.
+        sample: Pairs that are fitted on, at most; those with the lowest hashes of their uids.
     """
 
     dim: int = 256
@@ -42,13 +51,14 @@ class Alignment:
     lr: float = 1e-3
     weight_decay: float = 0.01
     dropout: float = 0.2
+    sample: int = 200_000
     column: ClassVar[Column] = Column(
         "alignment", "float32", "", "[-1, 1]", "cosine of picture and caption in the fitted space"
     )
     views: ClassVar[Mapping[str, Column]] = {
         embedding_column(view).name: alignment_column(view) for view in MEANING
     }
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         """Refuse what cannot be fitted."""
@@ -57,6 +67,11 @@ class Alignment:
                 raise ValueError(
                     f"alignment.{name}: got {getattr(self, name)}, expected at least {least}"
                 )
+        if self.sample < 2 * self.folds:
+            raise ValueError(
+                f"alignment.sample: got {self.sample}, expected at least {2 * self.folds} "
+                "(two per fold)"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"alignment.dropout: got {self.dropout}, expected 0 to below 1")
 
@@ -65,67 +80,99 @@ class Alignment:
         image_ND: NDArray[np.float16],
         text_ND: NDArray[np.float16],
         *,
-        views: Mapping[str, NDArray[np.float16]],
         seed: int,
-    ) -> dict[str, NDArray[np.float32]]:
-        """Score N pairs by cross-fitting: no pair is scored by a model that was trained on it.
+        map: Map = map,  # noqa: A002
+    ) -> Projections:
+        """Fit projections for cross-fitting: no pair is scored by some that were trained on it.
 
         Args:
-            image_ND: Embeddings of the pictures.
+            image_ND: Embeddings of the pictures of N pairs, none of them missing, in an order that
+                does not depend on how they are stored.
             text_ND: Embeddings of the captions.
-            views: Embeddings of changed pictures by column, scored by the same models; a row of
-                zeros is none.
             seed: Of initial weights, order and dropout.
+            map: Calls a function on each fold, in order, possibly in other processes.
 
         Returns:
-            Cosine of the two projections by column, float32 [N] in [-1, 1]; NaN without a view.
+            What scores these pairs, and others.
 
         Raises:
-            ValueError: Fewer than two pairs per fold.
+            ValueError: Fewer than two pairs per fold, or fewer different pictures than folds.
         """
         if len(image_ND) < 2 * self.folds:
             raise ValueError(
                 f"alignment: got {len(image_ND)} usable pairs, expected at least {2 * self.folds} "
                 "(two per fold); give it a larger pool or set alignment.folds lower"
             )
-        fold_N = folds_by_picture(image_ND, folds=self.folds)
-        image_scale, text_scale = Standard.of(image_ND), Standard.of(text_ND)
-        image, text = image_scale(image_ND), text_scale(text_ND)
-        if len(np.unique(fold_N)) < self.folds:
+        picture_N = numbered(image_ND)
+        if picture_N.max() + 1 < self.folds:
             raise ValueError(
-                f"alignment: got pictures that are all alike ({len(np.unique(fold_N))} different "
+                f"alignment: got pictures that are all alike ({picture_N.max() + 1} different "
                 f"ones), expected at least {self.folds}; copies cannot be in two folds"
             )
-        pictures = {"image_embedding": image_ND, **views}
-        names = [self.column.name, *(self.views[view].name for view in views)]
-        scores = {name: np.full(len(image_ND), np.nan, np.float32) for name in names}
-        for fold in range(self.folds):
-            held = torch.from_numpy(fold_N == fold)
-            heads = self._train(image[~held], text[~held], seed=seed + fold)
-            with torch.inference_mode():
-                for name, view_ND in zip(names, pictures.values(), strict=True):
-                    at = held.numpy() & view_ND.any(axis=1)
-                    scores[name][at] = heads(image_scale(view_ND[at]), text[at]).numpy()
-        return scores
-
-    def _train(self, image_ND: Tensor, text_ND: Tensor, *, seed: int) -> "Heads":
-        generator = torch.Generator().manual_seed(seed)
-        heads = Heads(image_ND.shape[1], text_ND.shape[1], self, generator)
-        optimiser = torch.optim.AdamW(
-            heads.parameters(), lr=self.lr, weight_decay=self.weight_decay
+        fold_N = picture_N % self.folds
+        scales = Standard.of(image_ND), Standard.of(text_ND)
+        sample = Sample(self, seed, image_ND, text_ND, fold_N, scales)
+        heads = list(map(partial(train, sample), range(self.folds)))
+        image, text = (
+            Tower.of(np.stack(head_FDK), mean_D=scale.mean_D.numpy(), scale_D=scale.scale_D.numpy())
+            for head_FDK, scale in zip(zip(*heads, strict=True), scales, strict=True)
         )
-        batches = -(-len(image_ND) // self.batch_size)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.epochs * batches)
-        for _ in range(self.epochs):
-            for batch in torch.randperm(len(image_ND), generator=generator).chunk(batches):
-                image_BD = _drop(image_ND[batch], self.dropout, generator)
-                text_BD = _drop(text_ND[batch], self.dropout, generator)
-                loss = heads.loss(image_BD, text_BD)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-        return heads.eval()
+        digest_P, first_P = np.unique(digests(image_ND), return_index=True)
+        return Projections(image, text, digest_P, fold_N[first_P].astype(np.int16))
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> Projections:
+        """Return projections that were written down."""
+        return Projections.from_arrays(arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a fold's projections are trained on: all pairs of the other folds."""
+
+    cfg: Alignment
+    seed: int
+    image_ND: NDArray[np.float16]
+    text_ND: NDArray[np.float16]
+    fold_N: NDArray[np.int64]
+    scales: tuple["Standard", "Standard"]
+
+    def number(self, fold: int) -> int:
+        """Return the number of batches of an epoch."""
+        return -(-int(np.count_nonzero(self.fold_N != fold)) // self.cfg.batch_size)
+
+    def batches(self, fold: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield standardised features of the pictures and captions of each batch, with dropout."""
+        other_n = np.flatnonzero(self.fold_N != fold)
+        image_scale, text_scale = self.scales
+        for _ in range(self.cfg.epochs):
+            order_n = torch.randperm(len(other_n), generator=generator)
+            for batch in order_n.chunk(self.number(fold)):
+                rows = other_n[batch.numpy()]
+                image_BD = _drop(image_scale(self.image_ND[rows]), self.cfg.dropout, generator)
+                text_BD = _drop(text_scale(self.text_ND[rows]), self.cfg.dropout, generator)
+                yield image_BD, text_BD
+
+
+def train(sample: Sample, fold: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Train the projections of a fold, float32 [D, K] of pictures and of captions.
+
+    One thread: folds are what is done at the same time, and bits depend on no machine's cores.
+    """
+    cfg = sample.cfg
+    generator = torch.Generator().manual_seed(sample.seed + fold)
+    with threadpool_limits(1):
+        dims = sample.image_ND.shape[1], sample.text_ND.shape[1]
+        heads = Heads(*dims, cfg, generator)
+        optimiser = torch.optim.AdamW(heads.parameters(), lr=cfg.lr, weight_decay=cfg.weight_decay)
+        steps = cfg.epochs * sample.number(fold)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        for image_BD, text_BD in sample.batches(fold, generator):
+            loss = heads.loss(image_BD, text_BD)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    return heads.image.detach().numpy(), heads.text.detach().numpy()
 
 
 class Heads(nn.Module):
@@ -151,40 +198,43 @@ class Heads(nn.Module):
         image, text = self.project(image_BD, text_BD)
         return siglip_loss(image, text, scale=self.log_scale.exp(), bias=self.bias)
 
-    def forward(self, image_ND: Tensor, text_ND: Tensor) -> Tensor:
-        """Return the cosine of each pair, [N]."""
-        image, text = self.project(image_ND, text_ND)
-        return (image * text).sum(dim=1)
 
+def numbered(image_ND: NDArray[np.float16]) -> NDArray[np.int64]:
+    """Number pictures in the order of their embeddings' bytes, copies alike; int64 [N].
 
-def folds_by_picture(image_ND: NDArray[np.float16], *, folds: int) -> NDArray[np.int64]:
-    """Put pairs into folds by their picture's embedding, so that copies share a fold; int64 [N].
-
-    The distinct embeddings are dealt out in the order of their bytes, which is as good as random
-    and depends on the pictures alone.
+    It is as good as random and depends on the pictures alone.
     """
     packed = np.ascontiguousarray(image_ND).view(np.dtype((np.void, image_ND.shape[1] * 2)))
-    _, picture_N = np.unique(packed.ravel(), return_inverse=True)
-    return picture_N % folds
+    return np.unique(packed.ravel(), return_inverse=True)[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Standard:
-    """Each dimension to mean 0 and equal deviation: one learning rate suits both towers."""
+    """Each dimension to mean 0 and equal deviation: one learning rate suits both towers.
+
+    Attributes:
+        mean_D: float32.
+        scale_D: float32, infinite where nothing varies, which leaves such a dimension out.
+    """
 
     mean_D: Tensor
     scale_D: Tensor
 
     @classmethod
     def of(cls, features_ND: NDArray[np.float16]) -> "Standard":
-        """Measure the pool."""
-        features = torch.from_numpy(features_ND).float()
-        deviation_D = features.std(dim=0, correction=0).clamp_min(1e-6)
-        return cls(features.mean(dim=0), deviation_D * features.shape[1] ** 0.5)
+        """Measure a sample, some dimensions at a time: widened, it would be large."""
+        mean_D, deviation_D = torch.empty(2, features_ND.shape[1])
+        for start in range(0, features_ND.shape[1], WIDENED):
+            some = slice(start, start + WIDENED)
+            features = torch.from_numpy(features_ND[:, some].astype(np.float32))
+            mean_D[some] = features.mean(dim=0)
+            deviation_D[some] = features.std(dim=0, correction=0)
+        deviation_D[deviation_D <= STILL] = torch.inf
+        return cls(mean_D, deviation_D * features_ND.shape[1] ** 0.5)
 
-    def __call__(self, features_ND: NDArray[np.float16]) -> Tensor:
-        """Scale embeddings; float32 [N, D]."""
-        return (torch.from_numpy(features_ND).float() - self.mean_D) / self.scale_D
+    def __call__(self, features_BD: NDArray[np.float16]) -> Tensor:
+        """Scale embeddings; float32 [B, D]."""
+        return (torch.from_numpy(features_BD).float() - self.mean_D) / self.scale_D
 
 
 def _draw(rows: int, columns: int, generator: torch.Generator) -> Tensor:

@@ -3,13 +3,21 @@
 from filters.concepts.balanced import balanced_quotas
 from filters.concepts.clustering import Clustering, Concepts, Flat
 from filters.concepts.consensus import Consensus
+from filters.concepts.copies import (
+    Copies,
+    bands,
+    closest,
+    equal_copies,
+    near_copies,
+    near_in_groups,
+)
 from filters.concepts.density import complexity
-from filters.concepts.duplicates import duplicate_of
 from filters.concepts.hierarchy import Hierarchical
 from filters.concepts.kmeans import Clusters, Trained, assign, spherical_kmeans
 from filters.concepts.near_captions import near_caption_of
 from filters.concepts.quotas import allocate
 from filters.concepts.shares import targets
+from filters.concepts.similar import Earlier, components, greedy_kept, max_similarity_to_earlier
 from filters.concepts.two_level import TwoLevel
 
 AnyClustering = Flat | TwoLevel | Hierarchical
@@ -20,6 +28,8 @@ __all__ = [
     "Clusters",
     "Concepts",
     "Consensus",
+    "Copies",
+    "Earlier",
     "Flat",
     "Hierarchical",
     "Trained",
@@ -27,9 +37,16 @@ __all__ = [
     "allocate",
     "assign",
     "balanced_quotas",
+    "bands",
+    "closest",
     "complexity",
-    "duplicate_of",
+    "components",
+    "equal_copies",
+    "greedy_kept",
+    "max_similarity_to_earlier",
     "near_caption_of",
+    "near_copies",
+    "near_in_groups",
     "spherical_kmeans",
     "targets",
 ]

@@ -13,7 +13,7 @@ from filters.extract.base import Column, Values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Copies(Derive):
+class Copies(Derive[Counts]):
     """Rows of the pool whose caption has the same normal form; 16 bytes a different caption."""
 
     kind: Literal["copies"] = "copies"

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from filters.derive.pooled import Pooled
+
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Pooled):
     """How often each of K keys occurs.
 
     Attributes:
@@ -24,6 +26,10 @@ class Counts:
         """Count N keys."""
         key_K, count_K = np.unique(np.asarray(key_N, np.uint64), return_counts=True)
         return cls(key_K, count_K.astype(np.int64))
+
+    def plus(self, others: "Sequence[Counts]") -> "Counts":
+        """Add counts up."""
+        return merge([self, *others])
 
     def __getitem__(self, key_N: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return the counts of N keys, 0 for one that never occurred; int64 [N]."""

@@ -22,7 +22,7 @@ from filters.extract.base import Column, Values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Surprise(Derive):
+class Surprise(Derive[Counts]):
     """Bits per token of the caption, its end among the tokens.
 
     Without `model`, an n-gram model of the pool's other captions: each caption's own counts are

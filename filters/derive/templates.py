@@ -23,7 +23,7 @@ CAPTIONS = np.zeros(1, np.uint64)  # the key whose count is that of all captions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Templates(Derive):
+class Templates(Derive[Counts]):
     """Share of a caption's words that lie in phrases frequent in the pool.
 
     A phrase is a run of `words` words, or a whole caption of fewer, with all numbers the same; it

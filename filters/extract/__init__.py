@@ -3,6 +3,7 @@
 from filters.extract.base import Batch, Column, Extractor, Score
 from filters.extract.caption import CaptionStatistics
 from filters.extract.clip import ClipScore
+from filters.extract.clip_embed import ClipEmbed
 from filters.extract.clip_views import ClipViews
 from filters.extract.detect import Objects
 from filters.extract.embed import Embeddings
@@ -31,12 +32,13 @@ AnyExtractor = (
     | Nsfw
     | Faces
     | ClipScore
+    | ClipEmbed
     | ClipViews
     | Prompt
 )
 
 __all__ = [
-    "AnyExtractor", "Batch", "CaptionStatistics", "ClipScore", "ClipViews", "Column", "Embeddings",
-    "Extractor", "Faces", "Grounding", "ImageStatistics", "Language", "Masked", "Nsfw", "Objects",
-    "Prompt", "Quality", "Score", "Stages", "TextInImage", "Views",
+    "AnyExtractor", "Batch", "CaptionStatistics", "ClipEmbed", "ClipScore", "ClipViews", "Column",
+    "Embeddings", "Extractor", "Faces", "Grounding", "ImageStatistics", "Language", "Masked",
+    "Nsfw", "Objects", "Prompt", "Quality", "Score", "Stages", "TextInImage", "Views",
 ]  # fmt: skip

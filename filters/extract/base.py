@@ -54,6 +54,8 @@ class Batch:
         originals: B uint8 arrays [height, width, 3] as open_clip's loader decodes them; empty
             unless an extractor is `exact`.
         uids: B uids of 16 bytes; empty where nobody knows them.
+        contents: B hashes of the encoded pictures (`filters.extract.image.content_hash`), None for
+            one without; empty where nobody knows them.
     """
 
     pictures: Sequence[NDArray[np.uint8]]
@@ -61,6 +63,7 @@ class Batch:
     captions: Sequence[str]
     originals: Sequence[NDArray[np.uint8]] = ()
     uids: Sequence[bytes] = ()
+    contents: Sequence[int | None] = ()
     _made: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -99,7 +102,7 @@ class Batch:
         wanted = slice(start, stop)
         return Batch(
             self.pictures[wanted], self.sizes[wanted], self.captions[wanted],
-            self.originals[wanted], self.uids[wanted],
+            self.originals[wanted], self.uids[wanted], self.contents[wanted],
         )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
-"""Columns that need no model: size, aspect, entropy, sharpness and a perceptual hash."""
+"""Columns that need no model: size, aspect, entropy, sharpness, and hashes that tell copies."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +31,10 @@ class ImageStatistics(Extractor):
         Column("entropy", "float32", "bit", "[0, 8]", "entropy of the grey-level histogram"),
         Column("sharpness", "float32", "", "[0, inf)", "variance of the Laplacian"),
         Column("phash", "uint64", "", "[0, 2^64)", "perceptual hash (DCT signs)"),
+        Column("content", "uint64", "", "[0, 2^64)", "hash of the picture's file, byte for byte"),
     )
     vital: ClassVar[bool] = True
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     @property
     def side(self) -> int:
@@ -60,6 +62,7 @@ def score(batch: Batch) -> dict[str, Values]:
         "phash": np.array(
             [perceptual_hash(hash_thumbnail(Image.fromarray(p))) for p in batch.pictures], np.uint64
         ),
+        "content": list(batch.contents) or [None] * len(batch),
     }
 
 
@@ -111,6 +114,16 @@ def hash_thumbnail(picture: Image.Image) -> NDArray[np.float64]:
     reduced = picture.reduce(max(1, min(picture.size) // HASH_REDUCED_SIDE))
     small = reduced.convert("L").resize((HASH_SIDE, HASH_SIDE), Image.Resampling.BILINEAR)
     return np.asarray(small, np.float64)
+
+
+def content_hash(encoded: bytes) -> int:
+    """Hash a picture's file as it lies in the tar: BLAKE2b of 64 bits, read as big-endian.
+
+    Equal for exact copies and for nothing else but by chance: among n different files n^2 / 2^65
+    pairs are expected, 4.4 among 12.8 billion, 0.03 among a billion. So at the largest scale about
+    four pictures are taken for copies that are none.
+    """
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "big")
 
 
 def dct_basis() -> NDArray[np.float64]:

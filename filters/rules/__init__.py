@@ -5,7 +5,7 @@ not sure it abstains: weighing the votes is the ensemble's job. Bands and condit
 ready-made rules, with the thresholds of a paper, become one of the two first.
 """
 
-from filters.rules import caption, ecodatum, objects, quality, safety, text
+from filters.rules import caption, ecodatum, objects, quality, safety, target, text
 from filters.rules.band import Band
 from filters.rules.base import ABSTAIN, DROP, KEEP, Cuts
 from filters.rules.condition import Condition
@@ -25,6 +25,7 @@ AnyRule = (
     | caption.CaptionBoilerplate | caption.CaptionLanguage
     | safety.Nsfw | safety.Faces
     | quality.PictureSize | quality.PictureEntropy | quality.PictureQuality
+    | target.NegClipShare | target.NormSimShare | target.ImageBasedFilter | target.TextBasedFilter
 )  # fmt: skip
 
 __all__ = [

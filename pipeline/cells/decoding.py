@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.extract import Extractor
+from filters.extract.image import content_hash
 from pipeline.cells.plan import Stopwatch
 from pipeline.config import Cells
 from pipeline.decode import (
@@ -41,11 +42,13 @@ class Decoded:
         sample: It carries the verdict.
         picture: For every extractor; None if there is none or none is wanted.
         original: For exact extractors, as open_clip's loader decodes it; None if none is wanted.
+        content: Hash of the picture's bytes; None where it was not decoded.
     """
 
     sample: Sample
     picture: Picture | None = None
     original: NDArray[np.uint8] | None = None
+    content: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,16 +82,18 @@ class Needs:
 
 def decode_pair(sample: Sample, needs: Needs, *, max_pixels: int) -> Decoded:
     """Decode a sample's picture; the sample that comes back carries the verdict but no bytes."""
-    picture, original, status = None, None, sample.status
+    picture, original, content, status = None, None, None, sample.status
     if status is Reason.OK and needs.pixels and sample.image is not None:
         try:
             picture = decode_picture(sample.image, min_side=PICTURE_SIDE, max_pixels=max_pixels)
             if needs.exact:
                 original = decode_exact(sample.image, max_pixels=max_pixels)
+            content = content_hash(sample.image)
         except DecodeError as error:
             status = error.reason
             logger.debug("%s: %s", sample.key, error)
-    return Decoded(replace(sample, image=None, meta={}, status=status), picture, original)
+    bare = replace(sample, image=None, meta={}, status=status)
+    return Decoded(bare, picture, original, content)
 
 
 def decoded_batches(

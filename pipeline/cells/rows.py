@@ -53,6 +53,7 @@ def batch_of(decoded: Sequence[Decoded]) -> Batch:
         [d.sample.caption or "" for d in decoded],
         [d.original for d in decoded if d.original is not None],
         [d.sample.uid for d in decoded],
+        [d.content for d in decoded],
     )
 
 

@@ -26,7 +26,12 @@ from filters.rules import DROP, KEEP
 from pipeline.labelling.answers import RANDOM, UNCERTAIN
 from pipeline.schema import Reason
 
-PASSED = (Reason.OK, Reason.DUPLICATE, Reason.QUOTA)  # what the ensemble let through
+PASSED = (
+    Reason.OK,
+    Reason.DUPLICATE,
+    Reason.QUOTA,
+    Reason.BALANCE,
+)  # what the ensemble let through
 NO_CUT = 0.5
 
 

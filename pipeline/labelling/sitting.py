@@ -25,7 +25,7 @@ def begin(folder: str, *, count: int, seed: int, out: str, port: int) -> Server:
             or a port that is taken.
     """
     run = Folder(folder)
-    decisions = read_decisions(run, COLUMNS)
+    decisions = read_decisions(run, COLUMNS).table
     choices = choose(decisions, rule_names(run), count=count, seed=seed)
     if not choices:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Four charts as inline SVG, drawn to a fixed viewBox and coloured by the page's style sheet."""
+"""Five charts as inline SVG, drawn to a fixed viewBox and coloured by the page's style sheet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from pipeline.report.svg import add, add_text, add_title, chart, markup, path_of
 from pipeline.report.text import compact
 
 SMALL, LARGE = (340, 200), (480, 260)  # px at which labels have their size; a phone shows 380
+MAP, LARGEST = (1000, 420), 34  # px; and the radius of the largest disc
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 16, 38
 CUT_WORD = 30  # px of "keep" beside its line
 MOST_POINTS = 300  # of a line; more are averaged in groups
@@ -34,6 +35,17 @@ class Dot:
     x: float
     y: float
     below: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bubble:
+    """A disc on a map: `size` is its area, `shade` its colour, both in [0, 1]."""
+
+    x: float
+    y: float
+    size: float
+    shade: float
     title: str
 
 
@@ -124,6 +136,27 @@ def scatter(dots: Sequence[Dot], *, labels: Labels) -> Markup:
         add(group, "circle", "ring s1", cx=px_of(px), cy=px_of(ring), r="3")
         add(group, "circle", "disc s0", cx=px_of(px), cy=px_of(disc), r="3")
     return markup(plot.svg)
+
+
+def bubbles(discs: Sequence[Bubble], *, labels: Labels) -> Markup:
+    """Draw discs on a plane whose axes mean nothing, largest first, so that none is hidden."""
+    width, height = MAP
+    x, y = (
+        Axis(min(values), max(values) if max(values) > min(values) else min(values) + 1, *ends)
+        for values, ends in (
+            ([d.x for d in discs], (LARGEST, width - LARGEST)),
+            ([d.y for d in discs], (height - LARGEST, LARGEST)),
+        )
+    )
+    svg = chart(width, height, labels.title)
+    for disc in sorted(discs, key=lambda d: -d.size):
+        radius = max(1.5, LARGEST * float(np.sqrt(disc.size)))
+        circle = add(
+            svg, "circle", "bubble", cx=px_of(x.at(disc.x)), cy=px_of(y.at(disc.y)),
+            r=px_of(radius), style=f"--shade:{disc.shade:.2f}",
+        )  # fmt: skip
+        add_title(circle, disc.title)
+    return markup(svg)
 
 
 def bar(start: float, end: float, *, css: str = "s0", zero: float | None = None) -> Markup:

@@ -13,7 +13,7 @@ from pipeline.health import store_of
 from pipeline.labels import Labels
 from pipeline.ledger import Ledger
 from pipeline.tables import read
-from pipeline.voted import labels_of, read_decisions, read_model, read_rules
+from pipeline.voted import Sample, labels_of, read_decisions, read_model, read_rules
 
 COLUMNS = (
     "shard", "uid", "offset", "size", "caption", "reason", "p_keep", "concept", "distance", "twin",
@@ -29,7 +29,8 @@ class RunFiles:
     """Files of a run, parsed; empty where the run has no such file.
 
     Attributes:
-        decisions: `COLUMNS` and a `vote:<rule>` per rule, one row per sample, in shard order.
+        sample: `COLUMNS` and a `vote:<rule>` per rule, one row per sample of the pool, in shard
+            order; of some shards only where the pool is large.
         summary: `summary.json`.
         rules: The rules, quantiles resolved to values, in the order of the label model.
         model: The label model; None if none is stored.
@@ -40,7 +41,7 @@ class RunFiles:
         config: `config.toml` as resolved.
     """
 
-    decisions: pa.Table
+    sample: Sample
     summary: Record
     rules: list[Record]
     model: LabelModel | None
@@ -50,6 +51,23 @@ class RunFiles:
     journals: Mapping[str, list[Record]]
     config: str
 
+    @property
+    def decisions(self) -> pa.Table:
+        """The rows of the sample."""
+        return self.sample.table
+
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        """Rows of the whole pool by reason, as the summary counts them."""
+        return self.summary.get("reasons", {})
+
+    @property
+    def share(self) -> float:
+        """Share of the pool's rows that the sample has, in (0, 1]."""
+        if self.sample.is_whole or not self.reasons:
+            return 1.0
+        return len(self.decisions) / sum(self.reasons.values())
+
 
 def read_files(run: Folder) -> RunFiles:
     """Read a run folder.
@@ -57,12 +75,12 @@ def read_files(run: Folder) -> RunFiles:
     Raises:
         ValueError: Nothing was decided in it yet, or a file is damaged.
     """
-    decisions = read_decisions(run, COLUMNS)
+    sample = read_decisions(run, COLUMNS)
     summary = _json(run, "summary.json", {})
     runs = summary.get("runs", RUNS)
     journals = {name: _lines(run / folder, "metrics.jsonl") for name, folder in runs.items()}
     return RunFiles(
-        decisions=decisions,
+        sample=sample,
         summary=summary,
         rules=read_rules(run),
         model=read_model(run),

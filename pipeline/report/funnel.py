@@ -34,6 +34,7 @@ MEANING = {
     Reason.LOW_P_KEEP: "the ensemble's p(keep) is below the cut",
     Reason.OVER_BUDGET: "pairs of a higher p(keep), or a lower uid, fill the budget",
     Reason.QUOTA: "its concept has filled its share",
+    Reason.BALANCE: "what its caption speaks of is spoken of often enough, or not listed",
 }
 
 
@@ -63,12 +64,13 @@ class Funnel:
     rows_kept: int
 
 
-def funnel(decisions: pa.Table, *, claimed: Mapping[str, int]) -> Funnel:
+def funnel(decisions: pa.Table, *, claimed: Mapping[str, int], is_whole: bool = True) -> Funnel:
     """Count the decisions by reason, in the order in which reasons are found.
 
     Args:
         decisions: One row per sample, with its `reason`.
         claimed: `reasons` of the summary, which must tell the same; empty if there is none.
+        is_whole: Whether these are all of the pool; if not, what the summary tells counts.
 
     Raises:
         ValueError: The summary counts something else.
@@ -76,15 +78,18 @@ def funnel(decisions: pa.Table, *, claimed: Mapping[str, int]) -> Funnel:
     counted = pc.value_counts(decisions.column("reason")).to_pylist()
     rows_by_reason = {item["values"]: item["counts"] for item in counted}
     expected = {reason: rows for reason, rows in claimed.items() if rows}
+    if expected and not is_whole:
+        rows_by_reason = expected
     if expected and expected != rows_by_reason:
         raise ValueError(
             f"report: got reasons {expected} in summary.json, expected {rows_by_reason} as in "
-            "subset/decisions.parquet; they are of different runs, run it again"
+            "subset/scores.parquet; they are of different runs, run it again"
         )
-    steps, left = [], len(decisions)
+    rows_in = sum(rows_by_reason.values())
+    steps, left = [], rows_in
     order = [str(reason) for reason in Reason]
     for reason in sorted(rows_by_reason.keys() - {Reason.OK}, key=order.index):
         left -= rows_by_reason[reason]
         steps.append(Step(reason, MEANING[Reason(reason)], rows_by_reason[reason], left))
     assert left == rows_by_reason.get(Reason.OK, 0)  # in = kept + sum of reasons
-    return Funnel(len(decisions), tuple(steps), left)
+    return Funnel(rows_in, tuple(steps), left)

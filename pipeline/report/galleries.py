@@ -80,13 +80,15 @@ class CardMaker:
     def gallery(self, pick: Pick) -> Gallery:
         """Make the cards of a pick."""
         cards = [
-            replace(
-                self.card(row, (*self._vote(row, pick.voter), *self._columns(row, pick.columns))),
-                twin=self.card(self.twins[row]) if row in self.twins else None,
-            )
+            self.pair(row, (*self._vote(row, pick.voter), *self._columns(row, pick.columns)))
             for row in pick.rows
         ]
         return Gallery(pick, tuple(cards))
+
+    def pair(self, row: int, columns: tuple[tuple[str, str], ...] = ()) -> Card:
+        """Make the card of a row, and beside it that of what it is a copy of."""
+        twin = self.card(self.twins[row]) if row in self.twins else None
+        return replace(self.card(row, columns), twin=twin)
 
     def card(self, row: int, columns: tuple[tuple[str, str], ...] = ()) -> Card:
         """Make one card; `columns` come before what the decision itself tells."""

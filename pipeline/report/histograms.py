@@ -4,7 +4,7 @@ Letters: B bins, n good rows of one shard.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +17,18 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from filters.quantiles import quantile
+from pipeline.decisions import undecided
 from pipeline.report.charts import Cut, Labels, histogram
 from pipeline.report.text import figure, plain
 from pipeline.schema import Reason
 from pipeline.scores import Scores
+from pipeline.tables import numbers
 
 BINS = 36
 TAIL = 0.005  # share of rows beyond each end; the outermost bins take them in
 LOG_RATIO = 100.0  # a positive column whose ends differ by more than this gets a logarithmic axis
+
+KeptByShard = Mapping[int, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,37 +62,41 @@ def distributions(
     """
     if not len(scores):
         return ()
-    kept = _kept_by_shard(decisions, len(scores))
+    kept = _kept_by_shard(decisions)
     drawn = (_distribution(scores, field, kept, rules) for field in _numeric_fields(scores))
     return tuple(d for d in drawn if d is not None)
 
 
 def _numeric_fields(scores: Scores) -> list[pa.Field]:
-    """Return the columns that count or measure; uint64 holds hashes, which do neither."""
+    """Return the columns that count or measure; uint64 holds hashes, which do neither.
+
+    Others were not scored but decided, such as the number of a cluster.
+    """
     fields = []
-    for url, columns in scores.tables(0):
+    for url, columns in undecided(scores).tables(0):
         with fsspec.open(url, "rb") as stream:
             schema = pq.read_schema(stream)
         fields += [schema.field(name) for name in columns]
     return [f for f in fields if f.type in (pa.int32(), pa.float32())]
 
 
-def _kept_by_shard(decisions: pa.Table, shards: int) -> list[NDArray[np.bool_]]:
-    """Return which good rows are kept, bool [n] for each shard."""
+def _kept_by_shard(decisions: pa.Table) -> KeptByShard:
+    """Return which good rows are kept, bool [n], for each shard that the decisions are of."""
+    shards = np.unique(decisions.column("shard").to_numpy())
     scored = decisions.select(["shard", "reason", "p_keep"])
     scored = scored.filter(pc.is_valid(scored.column("p_keep")))
     kept = pc.equal(scored.column("reason"), str(Reason.OK)).to_numpy()
-    rows = np.bincount(scored.column("shard").to_numpy(), minlength=shards)
-    return np.split(kept, np.cumsum(rows)[:-1])
+    ends = np.searchsorted(scored.column("shard").to_numpy(), shards, "right")
+    return dict(zip(shards.tolist(), np.split(kept, ends[:-1]), strict=True))
 
 
 def _distribution(
     scores: Scores,
     field: pa.Field,
-    kept_by_shard: list[NDArray[np.bool_]],
+    kept_by_shard: KeptByShard,
     rules: Sequence[dict[str, Any]],
 ) -> Distribution | None:
-    read = functools.partial(scores.numbers, field.name)
+    read = functools.partial(_numbers, scores, field.name, kept_by_shard)
     low, high = quantile(read, TAIL), quantile(read, 1 - TAIL)
     if not (np.isfinite(low) and np.isfinite(high)):
         return None
@@ -118,14 +126,20 @@ def _distribution(
     )
 
 
+def _numbers(scores: Scores, column: str, shards: Iterable[int]) -> Iterator[NDArray[np.float32]]:
+    """Yield a column of the good rows of some shards, a null as NaN."""
+    for shard in shards:
+        yield numbers(scores.good(shard, [column]), column, np.float32)
+
+
 def _matched(
-    values: Iterator[NDArray[np.float32]], kept_by_shard: list[NDArray[np.bool_]]
+    values: Iterator[NDArray[np.float32]], kept_by_shard: KeptByShard
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-    for shard, (value_n, kept_n) in enumerate(zip(values, kept_by_shard, strict=True)):
+    for value_n, (shard, kept_n) in zip(values, kept_by_shard.items(), strict=True):
         if len(value_n) != len(kept_n):
             raise ValueError(
                 f"report: got {len(value_n)} scored rows in shard {shard}, expected {len(kept_n)} "
-                "as in subset/decisions.parquet; the pool has changed, run it again"
+                "as in subset/scores.parquet; the pool has changed, run it again"
             )
         yield value_n, kept_n
 

@@ -65,7 +65,8 @@ def render(run: Folder, scores: Scores) -> str:
         planted_checks=summary.get("planted_checks", {}),
         caught=caught_by_rule(summary.get("planted_rules", {})),
         missing_values=summary.get("missing", []),
-        funnel=funnel(decisions, claimed=summary.get("reasons", {})),
+        funnel=funnel(decisions, claimed=files.reasons, is_whole=files.sample.is_whole),
+        sample=files.sample.told,
         rules=rule_rows(files.rules, voted),
         ensemble=ensemble_facts(voted),
         agreement=agreement(voted),
@@ -85,7 +86,7 @@ def _voted(files: RunFiles) -> Voted | None:
     if not files.rules or not pc.any(pc.is_valid(files.decisions.column("p_keep"))).as_py():
         return None
     names = [rule["name"] for rule in files.rules]
-    return analyse_votes(files.decisions, names, files.model, files.labels)
+    return analyse_votes(files.sample, names, files.model, files.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,9 @@ def _pictures(files: RunFiles, scores: Scores) -> Pictures:
     reasons = pick_reasons(decisions, choose)
     rules = pick_rules(decisions, files.rules, choose)
     disagreements = pick_disagreements(decisions, files.rules, choose)
-    concepts = None if files.concepts is None else concepts_of(decisions, files.concepts, choose)
+    concepts = None
+    if files.concepts is not None:
+        concepts = concepts_of(decisions, files.concepts, choose, share=files.share)
     members = () if concepts is None else concepts.rows
     picks = (*kept, *reasons, *rules, *disagreements)
     rows = {*members, *(row for pick in picks for row in pick.rows)}
@@ -117,7 +120,7 @@ def _pictures(files: RunFiles, scores: Scores) -> Pictures:
     def galleries(picks: tuple[Pick, ...]) -> tuple[Gallery, ...]:
         return tuple(maker.gallery(pick) for pick in picks)
 
-    by_row = {row: maker.card(row) for row in members}
+    by_row = {row: maker.pair(row) for row in members}
     return Pictures(
         kept=galleries(kept),
         reasons=galleries(reasons),

@@ -12,6 +12,7 @@ from PIL import Image
 from filters.extract import Batch
 from filters.extract.chunks import Chunked
 from filters.extract.clip import ClipScore
+from filters.extract.clip_embed import ClipEmbed
 from filters.open_clip_models import (
     create_model,
     declared_side,
@@ -94,6 +95,17 @@ def test_an_exact_score_is_open_clip_s_bit_for_bit(checkpoint):
     found = extractor.load({}, threads=1)(batch())["alignment"]
     assert found.dtype == np.float32
     assert np.array_equal(found, by_hand(checkpoint))
+
+
+def test_embeddings_are_those_of_the_score(checkpoint):
+    embed = ClipEmbed(model=f"local-dir:{checkpoint}", preprocess="exact", dim=32)
+    found = embed.load({}, threads=1)(batch())
+    image, text = (found[column.name] for column in embed.columns)
+    assert (image.dtype, image.shape) == (np.float16, (3, embed.columns[0].dim))
+    cosine = (image.astype(np.float32) * text.astype(np.float32)).sum(axis=1)
+    assert cosine == pytest.approx(by_hand(checkpoint), abs=1e-3)
+    with pytest.raises(ValueError, match=r"clip_embed: got dim 512 for .*; set dim = 32"):
+        ClipEmbed(model=f"local-dir:{checkpoint}").load({}, threads=1)
 
 
 def test_a_fast_score_is_near_and_honours_orientation(checkpoint):

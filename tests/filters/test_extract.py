@@ -54,6 +54,14 @@ def test_size_and_aspect_are_those_of_the_original():
     assert (columns["width"][0], columns["height"][0], columns["aspect"][0]) == (1200, 300, 4.0)
 
 
+def test_contents_are_passed_on_and_unknown_ones_are_null():
+    two = Batch([picture()] * 3, [(1, 1)] * 3, ["x"] * 3, contents=[2**64 - 1, None, 7])
+    score = load(ImageStatistics())
+    assert score(two)["content"] == [2**64 - 1, None, 7]
+    assert score(two.row(2))["content"] == [7]
+    assert score(batch([picture()] * 2))["content"] == [None, None]
+
+
 def test_entropy_of_known_histograms():
     assert entropy(np.full((8, 8), 7, np.float32)) == 0.0
     assert entropy(np.repeat([[10.0, 200.0]], 8, 0).astype(np.float32)) == pytest.approx(1.0)

@@ -23,7 +23,7 @@ import pipeline.executors.local
 from filters.extract.ocr import TextInImage
 from pipeline.executors import run_local, run_on_ray
 from pipeline.folder import Folder
-from pipeline.health import status, strike, verify
+from pipeline.health import scores_of, status, strike, verify
 from pipeline.pairs import uids_from_bytes
 from pipeline.scores import Scores
 from pipeline.shards import write_shard
@@ -245,8 +245,7 @@ def test_of_two_pairs_with_one_uid_training_sees_the_one_that_was_kept(load, tmp
         write_shard(tmp_path / f"{shard}.tar", members)
     cfg = load("ensemble.prior=0.9", "concepts.keep=1.0", shards=tmp_path)
     run(cfg, out=tmp_path / "run", execute=run_local)
-    decisions = pq.read_table(tmp_path / "run" / "subset" / "decisions.parquet")
-    pool = pairs_of(decisions, tuple(sorted(str(p) for p in tmp_path.glob("*.tar"))))
+    pool = pairs_of(scores_of(Folder(str(tmp_path / "run"))))
     assert sorted(pool.captions) == [f"text 0 of {i}" for i in range(8)]
 
 

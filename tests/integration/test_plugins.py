@@ -17,6 +17,8 @@ import pytest
 
 from filters.plugins import AnyExtractor, AnyRule, with_plugins
 from filters.rules import Band, ReadyMade
+from pipeline.folder import Folder
+from pipeline.voted import read_decisions
 from tests.integration.conftest import CONFIG
 from tests.toy import build_pool
 
@@ -84,7 +86,7 @@ def test_an_installed_package_scores_and_votes_and_a_broken_one_is_left_out(tmp_
     assert rule["kind"] == "band"
     (table,) = (tmp_path / "run" / "scores").glob("score-*/*.parquet")
     colour = pq.read_table(table, columns=["colour"]).column("colour").to_pylist()
-    votes = pq.read_table(tmp_path / "run" / "subset" / "decisions.parquet").column("vote:grey")
+    votes = read_decisions(Folder(str(tmp_path / "run")), ()).table.column("vote:grey")
     assert votes.to_pylist() == [0 if value <= 70 else -1 for value in colour]
     assert {0, -1} == set(votes.to_pylist())  # black drawings are grey, red ones are not
 

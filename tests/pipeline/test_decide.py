@@ -1,19 +1,20 @@
-"""What the ensemble keeps of a planted pool: a cut, or a budget to the pair; vetoes before both."""
+"""What is left of a planted pool: vetoes, then the ensemble's cut, or its budget to the pair."""
 
-import hashlib
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from filters.ensemble import Triplet, fit_label_model
 from filters.rules import Band, Condition
-from pipeline.config import Concepts, Ensemble
-from pipeline.decide import decide
-from pipeline.ensemble import fit_votes
+from pipeline.best import keep_best
+from pipeline.config import Ensemble
+from pipeline.ensemble import fit_votes, keep_probability
 from pipeline.executors import run_local
 from pipeline.folder import Folder
 from pipeline.schema import Reason
-from pipeline.subset import write_subset
+from pipeline.screen import screen
+from pipeline.stages import Place
 from pipeline.votes import cast_votes
 from tests.scored import planted, scored
 
@@ -23,7 +24,6 @@ RULES = (
     Condition(name="short", columns=("words",), keep="words > 5", drop="words < 2"),
     Condition(name="one", columns=("words",), drop="words = 1", veto=True),
 )
-ALL = Concepts(clusters=3, copy_bits=-1, duplicate_similarity=1.0)
 ROWS = 300
 
 
@@ -38,23 +38,35 @@ def pool():
 
 
 @pytest.fixture(scope="module")
-def votes(pool, tmp_path_factory):
-    return cast(pool, tmp_path_factory.mktemp("votes"))
+def cast(pool, tmp_path_factory):
+    """Return (votes, place) of the pool in three shards."""
+    return cast_in(tmp_path_factory.mktemp("votes"), pool)
 
 
-def cast(pool, home, shards=3, order=None):
+def cast_in(home, pool, shards=3, order=None):
     scores, found = scored(home, pool, shards=shards, order=order)
-    return cast_votes(scores, RULES, shards=found, store=Folder(str(home)), execute=run_local)
+    store = Folder(str(home))
+    votes = cast_votes(scores, RULES, shards=found, store=store, execute=run_local)
+    return votes, Place(found, store, run_local)
 
 
-def decided(votes, **settings):
-    cfg = Ensemble(model=Triplet(), prior=0.7, share_copies=False, **settings)
-    model = fit_votes(votes, cfg, seed=0)
-    return decide(votes, lambda s: model.predict(votes.of(s)), ensemble=cfg, concepts=ALL, seed=0)
+def decided(cast, **settings):
+    """Return uid -> reason of the good rows, in the order of shards, a list of pairs."""
+    (votes, place), cfg = cast, Ensemble(
+        model=Triplet(), prior=0.7, share_copies=False, **settings
+    )  # fmt: skip
+    _, scores = keep_probability(votes, fit_votes(votes, cfg, seed=0), cfg, place=place)
+    left = keep_best(screen(scores, votes.rules, place=place), cfg, place=place)
+    rows = []
+    for shard in range(len(left.scores)):
+        found = left.scores.good(shard, ["uid"]).column("uid").to_pylist()
+        rows += zip(found, left.reasons(shard), strict=True)
+    return rows
 
 
-def by_hand(pool, votes):
+def by_hand(pool, cast):
     """Return uid -> (p, vetoed) of the good rows."""
+    votes, _ = cast
     votes_NM = np.concatenate([votes.of(shard) for shard in range(3)])
     p_N = fit_label_model(votes_NM, model="triplet", prior=0.7, share_copies=False).predict(
         votes_NM
@@ -63,70 +75,71 @@ def by_hand(pool, votes):
     return {u: (p, v) for u, p, v in zip(uids, p_N, votes_NM[:, 3] == 0, strict=True)}
 
 
-def reasons(decisions):
-    table = decisions.table
-    return list(
-        zip(table.column("uid").to_pylist(), table.column("reason").to_pylist(), strict=True)
-    )
+def kept(rows):
+    return {uid for uid, reason in rows if reason == Reason.OK}
 
 
 @pytest.mark.parametrize("budget", [1, 17, 0.25, 0.5])
-def test_a_budget_is_kept_to_the_pair_with_ties_by_uid(pool, votes, budget):
-    rows = by_hand(pool, votes)
+def test_a_budget_is_kept_to_the_pair_with_ties_by_uid(pool, cast, budget):
+    rows = by_hand(pool, cast)
     number = int(budget * len(rows)) if budget < 1 else budget
     left = [(-p, uid) for uid, (p, vetoed) in rows.items() if not vetoed]
     assert len({p for p, _ in left}) < 20  # many ties
-    best = {uid for _, uid in sorted(left)[:number]}
-    found = decided(votes, budget=budget)
-    assert {uid for uid, reason in reasons(found) if reason == Reason.OK} == best
-    assert found.reasons["ok"] == number
-    assert found.reasons["over_budget"] == len(left) - number
-    assert found.reasons["veto"] == len(rows) - len(left) > 0
-    assert found.reasons["repeated_uid"] == 2
-    assert sum(found.reasons.values()) == ROWS
+    found = decided(cast, budget=budget)
+    assert kept(found) == {uid for _, uid in sorted(left)[:number]}
+    reasons = Counter(reason for _, reason in found)
+    assert reasons["over_budget"] == len(left) - number
+    assert reasons["veto"] == len(rows) - len(left) > 0
+    assert reasons["repeated_uid"] == 2
+    assert sum(reasons.values()) == pool.is_ok.sum()
 
 
-def test_a_budget_that_is_too_large_keeps_all_and_says_so(pool, votes, caplog):
-    left = [uid for uid, (_, vetoed) in by_hand(pool, votes).items() if not vetoed]
-    found = decided(votes, budget=10_000)
-    assert found.reasons["ok"] == len(left)
+def test_a_budget_may_rank_by_a_column(pool, cast):
+    ok = [i for i in np.flatnonzero(pool.is_ok) if i not in (1, 2)]
+    vetoed = {uid for uid, (_, vetoed) in by_hand(pool, cast).items() if vetoed}
+    x = {pool.uids[i]: pool.values["x"][i] for i in ok}
+    left = sorted(
+        (-np.nan_to_num(v, nan=-np.inf), uid) for uid, v in x.items() if uid not in vetoed
+    )
+    found = kept(decided(cast, budget=0.4, rank_by="x"))
+    assert found == {uid for _, uid in left[: int(0.4 * len(ok))]}
+    missing = kept(decided(cast, budget=len(left) - 1, rank_by="x"))
+    (out,) = {uid for _, uid in left} - missing
+    assert np.isnan(x[out])  # a pair without a value comes last
+
+
+def test_a_budget_that_is_too_large_keeps_all_and_says_so(pool, cast, caplog):
+    left = [uid for uid, (_, vetoed) in by_hand(pool, cast).items() if not vetoed]
+    assert kept(decided(cast, budget=10_000)) == set(left)
     assert f"got {len(left)} pairs that no rule vetoes, expected at least the 10000" in caplog.text
 
 
-def test_without_a_budget_the_cut_decides(pool, votes):
-    rows = by_hand(pool, votes)
-    found = decided(votes, keep_above=0.6)
-    kept = {uid for uid, reason in reasons(found) if reason == Reason.OK}
-    assert kept == {uid for uid, (p, vetoed) in rows.items() if p >= 0.6 and not vetoed}
+def test_without_a_budget_the_cut_decides(pool, cast):
+    rows = by_hand(pool, cast)
+    found = kept(decided(cast, keep_above=0.6))
+    assert found == {uid for uid, (p, vetoed) in rows.items() if p >= 0.6 and not vetoed}
 
 
 @pytest.mark.parametrize("shards", [1, 2, 7])
-def test_the_cut_of_the_pool_changes_no_byte_of_the_subset(pool, votes, tmp_path, shards):
+def test_the_cut_of_the_pool_changes_no_reason(pool, cast, tmp_path, shards):
     order = np.random.default_rng(shards).permutation(ROWS)
-    other = cast(pool, tmp_path, shards=shards, order=order)
-    files = []
-    for which in (votes, other):
-        folder = tmp_path / str(len(files))
-        digest = write_subset(Folder(str(folder)), decided(which, budget=0.3))
-        files.append([(folder / n).read_bytes() for n in ("subset.npy", "subset.parquet")])
-        assert digest == hashlib.sha256(files[-1][0]).hexdigest()
-    assert files[0] == files[1]
+    other = cast_in(tmp_path, pool, shards=shards, order=order)
+    assert sorted(decided(other, budget=0.3)) == sorted(decided(cast, budget=0.3))
 
 
-def test_a_row_has_its_votes_and_its_p_and_a_broken_one_has_none(pool, votes):
-    table = decided(votes).table
-    votes_NM = np.concatenate([votes.of(shard) for shard in range(3)])
-    for m, rule in enumerate(RULES):
-        column = table.column(f"vote:{rule.name}")
-        assert column.is_null().to_pylist() == (~pool.is_ok).tolist()
-        assert column.drop_null().to_pylist() == votes_NM[:, m].tolist()
-    assert table.column("p_keep").is_null().to_pylist() == (~pool.is_ok).tolist()
+def test_a_second_time_opens_nothing(cast, monkeypatch):
+    first = decided(cast, budget=0.3)
+    for module in ("best", "screen", "ensemble"):
+        monkeypatch.delattr(f"pipeline.{module}._reasons", raising=False)
+    monkeypatch.delattr("pipeline.ensemble._p_keep")
+    assert decided(cast, budget=0.3) == first
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"budget": 7.5}, "budget: got 7.5, expected a share below 1 or a whole number"),
+        ({"rank_by": "x"}, "rank_by: got 'x' without a budget"),
         ({"prior": "labels"}, "labels: got none, expected a file for a prior"),
     ],
 )

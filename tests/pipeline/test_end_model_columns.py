@@ -12,7 +12,7 @@ from filters.ensemble import fit_label_model
 from filters.ensemble.end_model import EndModelSettings, load_end_model
 from filters.extract import Column
 from filters.rules import Band
-from pipeline.end_model import Known, fit_on_columns, p_keep_by_shard
+from pipeline.end_model import Known, fit_on_columns
 from pipeline.executors import run_local
 from pipeline.schema import BASE_SCHEMA
 from pipeline.scores import Scores, Source
@@ -84,7 +84,7 @@ def fitted(folder, shards, settings=SETTINGS):
     known = known_of(folder, shards, settings)
     model = fit_on_columns(known, execute=run_local)
     uids = [row["uid"] for rows in shards for row in rows if row["status"] == "ok"]
-    p_keep = np.concatenate(p_keep_by_shard(known, model, execute=run_local))
+    p_keep = np.concatenate([known.predict(model, shard) for shard in range(len(known.scores))])
     return model, dict(zip(uids, p_keep.tolist(), strict=True))
 
 

@@ -1,5 +1,6 @@
 """What the cells write is the truth: the same pairs through Ray Data must give the same columns."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,19 @@ def test_parquet_from_tables_has_the_columns_of_a_score_table(ray_data, tmp_path
     for name in ("status", *(c.name for e in extractors for c in e.columns)):
         assert table.column(name).to_pylist() == cell.column(name).to_pylist()
         assert table.schema.field(name).type == cell.schema.field(name).type
+
+
+def test_the_content_is_that_of_the_file_and_equal_for_exact_copies_alone(tmp_path):
+    red, again = (draw("circle", "red", size=(50, 40)) for _ in range(2))
+    images = [encoded(red), encoded(again), encoded(red, "JPEG"), b"no picture"]
+    members = [pair(str(i), image=image, extension="jpg") for i, image in enumerate(images)]
+    extractors = (ImageStatistics(),)
+    cell = cells_table(members, tmp_path, extractors, batch=3)
+    first, copy, other, none = cell.column("content").to_pylist()
+    assert first == copy == int(hashlib.blake2b(images[0], digest_size=8).hexdigest(), 16)
+    assert other not in {first, None}
+    assert none is None
+    assert_equal_columns(cell, ScoreBatch(extractors)(batch_of(members)), extractors)
 
 
 def test_a_broken_picture_anywhere_costs_its_row(tmp_path):

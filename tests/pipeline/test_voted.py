@@ -1,6 +1,8 @@
 """`thresher filters analyze`: stored votes and labels in, tables out."""
 
 import json
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -9,10 +11,14 @@ import typer
 from typer.testing import CliRunner
 
 from filters.ensemble import fit_label_model, load_label_model
+from filters.rules import Band
 from pipeline.commands import add_commands
 from pipeline.folder import Folder
+from pipeline.scores import Scores
 from pipeline.tables import encode
 from pipeline.voted import analyse_run, labels_of, read_decisions, rule_names
+from pipeline.votes import rules_json
+from tests.decided import decided
 
 ROWS, RULES = 400, ("a", "b", "c", "never")
 UIDS = [i.to_bytes(16, "big") for i in range(ROWS)]
@@ -38,9 +44,11 @@ def run(votes, tmp_path):
     folder = Folder(str(tmp_path / "run"))
     table = {"uid": pa.array(UIDS, pa.binary(16)), "reason": ["ok"] * ROWS}
     p_keep = {"p_keep": model.predict(found)}
-    (folder / "subset").write("decisions.parquet", encode(pa.table(table | p_keep | columns)))
-    rules = [{"name": name} for name in RULES]
-    (folder / "subset").write("rules.json", json.dumps(rules).encode())
+    shard = {"shard": pa.array(np.zeros(ROWS, np.int32))}
+    rules = [Band(name=name, column=name, keep=1.0) for name in RULES]
+    scores = decided(tmp_path / "scores", pa.table(shard | table | p_keep | columns), rules)
+    (folder / "subset").write("scores.parquet", scores.dump())
+    (folder / "subset").write("rules.json", rules_json(rules))
     (folder / "subset").write("label_model.json", model.to_json().encode())
     return folder
 
@@ -161,8 +169,14 @@ def test_damaged_rules_are_refused(run, damage):
         rule_names(run)
 
 
+def test_rules_that_are_none_are_refused(run):
+    (run / "subset").write("rules.json", b'[{"name": "a", "kind": "band", "keep": "x"}]')
+    with pytest.raises(ValueError, match=r"rules\.json damaged \(0\.band\.\w+: .*thresher curate"):
+        read_decisions(run, ("uid",))
+
+
 def test_what_is_no_curated_run_is_refused(run, tmp_path):
-    with pytest.raises(ValueError, match=r"without subset/decisions\.parquet.*thresher curate"):
+    with pytest.raises(ValueError, match=r"without subset/scores\.parquet.*thresher curate"):
         read_decisions(Folder(str(tmp_path)), ())
     run.write("labels.parquet", encode(pa.table({"x": [1]})))
     with pytest.raises(ValueError, match=r"got .*without label, uid"):
@@ -176,3 +190,52 @@ def test_what_is_no_curated_run_is_refused(run, tmp_path):
 def test_help_has_an_example(command):
     result = thresher(*command.split(), "--help")
     assert f"Example: thresher {command}" in " ".join(result.stdout.split())
+
+
+@pytest.fixture
+def cut(run, votes, tmp_path):
+    """The same run in eight shards of 50 rows."""
+    whole = read_decisions(run, ("uid", "reason", "p_keep")).table
+    shard = pa.array(np.repeat(np.arange(8, dtype=np.int32), ROWS // 8))
+    rules = [Band(name=name, column=name, keep=1.0) for name in RULES]
+    scores = decided(tmp_path / "cut", whole.append_column("shard", shard), rules)
+    (run / "subset").write("scores.parquet", scores.dump())
+    return whole
+
+
+def test_of_a_large_pool_whole_shards_are_read_the_same_each_time(run, cut):
+    columns = ("shard", "uid", "reason", "p_keep")
+    every = read_decisions(run, columns, most=ROWS)
+    assert (every.is_whole, every.told, every.shards) == (True, "", 8)
+    assert every.table.drop_columns("shard").equals(cut)
+    some, more = (read_decisions(run, columns, most=most) for most in (149, 299))
+    assert (some.shards, more.shards, some.of) == (2, 5, 8)
+    assert some.told == "a sample: 100 rows, 2 of 8 shards"
+    held = [sorted(set(s.table.column("shard").to_pylist())) for s in (some, more)]
+    assert set(held[0]) < set(held[1])
+    assert held[1] != [0, 1, 2, 3, 4]  # not just the first
+    for sample, shards in zip((some, more), held, strict=True):
+        rows = np.concatenate([np.arange(50 * s, 50 * s + 50) for s in shards])
+        assert sample.table.drop_columns("shard").equals(cut.take(rows))
+    assert read_decisions(run, columns, most=1).shards == 1
+
+
+def test_an_analysis_says_that_it_is_of_a_sample(run, cut, monkeypatch):
+    write_labels(run, pa.array(UIDS, pa.binary(16)), np.ones(ROWS, np.int32))
+    monkeypatch.setattr("pipeline.voted.read_decisions", partial(read_decisions, most=100))
+    told = analyse_run(run)
+    assert told.analysis.rows == 100
+    assert told.labels == "400 labels; 300 of pairs without votes or outside the sample left out"
+    shown = tables(thresher("filters", "analyze", run.url).stdout)
+    assert ["rows", "100, of a sample: 100 rows, 2 of 8 shards"] in shown["# ensemble"]
+
+
+def test_a_run_of_an_earlier_version_is_refused(run):
+    subset = run / "subset"
+    scores = Scores.load(subset.read("scores.parquet"))
+    subset.write("scores.parquet", replace(scores, sources=()).dump())
+    for damage in (None, b"", b"PAR1"):
+        if damage is not None:
+            subset.write("scores.parquet", damage)
+        with pytest.raises(ValueError, match=r"scores\.parquet damaged, or of an earlier version"):
+            read_decisions(run, ("uid",))

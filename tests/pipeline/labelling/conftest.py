@@ -1,7 +1,6 @@
 """A curated run of 60 drawn pairs and three rules, small enough to count by eye."""
 
 import io
-import json
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +10,11 @@ from filters.rules import Band
 from pipeline.folder import Folder
 from pipeline.samples import read_shard
 from pipeline.schema import Reason
-from pipeline.scores import Scores, Source
+from pipeline.scores import Scores
 from pipeline.shards import write_shard
 from pipeline.tables import encode
+from pipeline.votes import rules_json
+from tests.decided import with_decisions
 from tests.toy import draw, encoded
 
 ROWS = 60
@@ -75,16 +76,11 @@ def run(decisions, tmp_path) -> Folder:
     """A run folder that a test may change."""
     table, urls = decisions
     folder = Folder(str(tmp_path / "run"))
-    rules = [
-        {"kind": "band", "name": name, "column": name, "direction": "high", "keep": 1.0}
-        for name in RULES
-    ]
-    assert Band(name="a", column="a", keep=1.0)  # what such a record stands for
-    source = Source(str(tmp_path), ("x",), np.ones((2, 32), np.uint8))
+    rules = [Band(name=name, column=name, keep=1.0) for name in RULES]
+    scores = with_decisions(Scores(urls, ("0", "1"), ()), tmp_path / "decided", table, rules)
     subset = folder / "subset"
-    subset.write("decisions.parquet", encode(table))
-    subset.write("rules.json", json.dumps(rules).encode())
-    subset.write("scores.parquet", Scores(urls, ("0", "1"), (source,)).dump())
+    subset.write("rules.json", rules_json(rules))
+    subset.write("scores.parquet", scores.dump())
     folder.write("config.toml", b"")
     return folder
 

@@ -221,7 +221,7 @@ def test_nothing_labelled_is_nothing_to_use(server, run):
 
 
 def test_what_cannot_be_labelled_is_refused(run, server, tmp_path):
-    with pytest.raises(ValueError, match=r"without subset/decisions\.parquet.*thresher curate"):
+    with pytest.raises(ValueError, match=r"without subset/scores\.parquet.*thresher curate"):
         begin(str(tmp_path / "nothing"), count=1, seed=0, out="", port=0)
     with pytest.raises(ValueError, match=r"label: got port .*--port"):
         begin(run.url, count=1, seed=0, out="", port=server.server_port)

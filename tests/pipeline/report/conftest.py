@@ -22,6 +22,7 @@ from pipeline.schema import BASE_SCHEMA, Reason
 from pipeline.scores import Scores, Source
 from pipeline.shards import write_shard
 from pipeline.tables import encode, score_schema, to_array
+from tests.decided import with_decisions
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -107,11 +108,12 @@ def run(tmp_path_factory) -> Run:
     for s in (0, 1):
         _write_scores(tmp_path / f"{s}.parquet", urls[s], values)
     columns, digests = tuple(c.name for c in COLUMNS), np.ones((2, 32), np.uint8)
-    scores = Scores(tuple(urls), ("0", "1"), (Source(str(tmp_path), columns, digests),))
+    scored = Scores(tuple(urls), ("0", "1"), (Source(str(tmp_path), columns, digests),))
     votes = {rule.name: [_vote(rule, values[i], REASONS[i]) for i in rows] for rule in RULES}
     decisions = _decisions(urls, rows, votes)
     folder = Folder(str(tmp_path / "run"))
-    _write_run(folder, decisions)
+    scores = with_decisions(scored, tmp_path / "decided", decisions, RULES)
+    _write_run(folder, scores)
     write_ledger(folder, stage=tmp_path.name)
     voted = np.array([v for v in zip(*votes.values(), strict=True) if None not in v], np.int8)
     return Run(folder, scores, decisions, voted)
@@ -230,7 +232,7 @@ def _decisions(urls: list[str], rows: list[int], votes: dict[str, list]) -> pa.T
     return pa.table(columns | {f"vote:{n}": pa.array(v, pa.int8()) for n, v in votes.items()})
 
 
-def _write_run(folder: Folder, decisions: pa.Table) -> None:
+def _write_run(folder: Folder, scores: Scores) -> None:
     reasons = {str(r): REASONS.count(r) for r in sorted(set(REASONS))}
     folder.write("summary.json", json.dumps(SUMMARY | {"reasons": reasons}).encode())
     folder.write("config.toml", b'seed = 0\nnote = "<script>alert(3)</script>"\n')
@@ -246,12 +248,12 @@ def _write_run(folder: Folder, decisions: pa.Table) -> None:
         ),
     )
     subset = folder / "subset"
-    subset.write("decisions.parquet", encode(decisions))
+    subset.write("scores.parquet", scores.dump())
     subset.write("label_model.json", model.to_json().encode())
     subset.write("rules.json", json.dumps([asdict(rule) for rule in RULES]).encode())
     concepts = {"concept": [0, 1, 2], "size": [7, 7, 7], "quota": [7, 7, 6]}
-    complexity = pa.array([0.3, 0.1, 0.2], pa.float64())
-    subset.write("concepts.parquet", encode(pa.table(concepts | {"complexity": complexity})))
+    numbers = {"complexity": [0.3, 0.1, 0.2], "x": [0.0, 1.0, 1.0], "y": [0.0, 0.5, 1.0]}
+    subset.write("concepts.parquet", encode(pa.table(concepts | numbers)))
     for run in SUMMARY["runs"].values():
         lines = [{"step": s, "samples_seen": 8 * s, "loss": 1 / s} for s in (1, 2, 4)]
         text = "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 5, "lo'

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,6 +13,8 @@ import pytest
 from pipeline.report import render, write_report
 from pipeline.report.picks import MOST
 from pipeline.tables import encode
+from pipeline.voted import read_decisions
+from tests.pipeline.report.conftest import REASONS, UNSCORED
 
 VOID = {"meta", "link", "img", "br"}
 LOADS = ("src", "href", "srcset", "action", "poster", "data", "xlink:href", "background")
@@ -218,9 +221,25 @@ def test_a_pool_that_moved_away_leaves_grey_tiles(run):
     assert 'aria-label="no picture: shard gone"' in html
 
 
+def test_of_a_large_pool_a_sample_is_drawn_and_the_whole_is_counted(run, html, monkeypatch):
+    monkeypatch.setattr("pipeline.report.files.read_decisions", partial(read_decisions, most=20))
+    sampled = render(run.folder, run.scores)
+    told = "come from a sample: 15 rows, 1 of 2 shards."
+    assert told in sampled
+    assert "The pool is large" not in html
+    tables, whole = Page(sampled).tables, Page(html).tables
+    assert tables["funnel"] == whole["funnel"]
+    assert tables["rules"] != whole["rules"]
+    drawn = re.findall(r"(\d+) kept, (\d+) dropped", sampled)
+    shard = read_decisions(run.folder, ("shard",), most=20).table.column("shard")[0].as_py()
+    reasons = [reason for reason in REASONS[shard::2] if reason not in UNSCORED]
+    kept = reasons.count("ok")
+    assert (str(kept), str(len(reasons) - kept)) in drawn
+
+
 def test_a_run_without_decisions_is_refused(own_run, tmp_path):
-    (tmp_path / "run" / "subset" / "decisions.parquet").unlink()
-    with pytest.raises(ValueError, match=r"run without subset/decisions\.parquet.*thresher curate"):
+    (tmp_path / "run" / "subset" / "scores.parquet").unlink()
+    with pytest.raises(ValueError, match=r"run without subset/scores\.parquet.*thresher curate"):
         render(own_run.folder, own_run.scores)
 
 

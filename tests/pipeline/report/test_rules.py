@@ -7,7 +7,7 @@ import pytest
 
 from filters.ensemble import load_label_model
 from pipeline.report.rules import describe, ensemble_facts, rule_rows
-from pipeline.voted import analyse_run, analyse_votes
+from pipeline.voted import Sample, analyse_run, analyse_votes
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def model(run):
 
 
 def voted(run, rules, model):
-    return analyse_votes(run.decisions, [rule["name"] for rule in rules], model)
+    return analyse_votes(Sample(run.decisions, 2, 2), [rule["name"] for rule in rules], model)
 
 
 def test_votes_are_counted(run, rules):

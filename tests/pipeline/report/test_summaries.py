@@ -8,6 +8,7 @@ from pipeline.report.concepts import concepts_of
 from pipeline.report.curves import curves_of
 from pipeline.report.evaluation import evaluation_of
 from pipeline.report.funnel import MEANING, funnel
+from pipeline.report.names import names_of
 from pipeline.report.picks import Chooser
 from pipeline.schema import Reason
 
@@ -25,28 +26,56 @@ def test_the_funnel_goes_through_reasons_in_the_order_they_are_found():
     assert (found.rows_in, found.rows_kept) == (6, 3)
 
 
-def test_concepts_show_their_typical_members(run):
-    table = pa.table(
-        {
-            "concept": [0, 1, 2],
-            "size": [7, 7, 7],
-            "quota": [7, 7, 6],
-            "complexity": [0.3, 0.1, np.nan],
-        }
-    )
-    concepts = concepts_of(run.decisions, table, Chooser.of(run.decisions))
+def concept_table(**columns):
+    held = {"concept": [0, 1, 2], "size": [7, 7, 7], "quota": [7, 7, 6]}
+    places = {"x": [0.0, 1.0, 2.0], "y": [0.0, 0.5, -1.0]}
+    return pa.table(held | {"complexity": [0.3, 0.1, np.nan]} | places | columns)
+
+
+def test_concepts_show_their_easiest_and_hardest_members(run):
+    concepts = concepts_of(run.decisions, concept_table(), Chooser.of(run.decisions))
     assert concepts is not None
     every = {c.number: c for c in (*concepts.simplest, *concepts.most_complex)}
     assert {n: c.kept for n, c in every.items()} == {0: 6, 1: 6, 2: 6}
     uid = run.decisions.column("uid").to_pylist()
-    nearest = [int.from_bytes(uid[row], "big") for row in every[1].rows]
+    nearest = [int.from_bytes(uid[row], "big") for row in every[1].easiest]
     assert nearest == [1, 4, 7, 10]  # distance grows with the number, kept end at 17
+    farthest = [int.from_bytes(uid[row], "big") for row in every[1].hardest]
+    assert farthest == [16, 13]
+    half = concepts_of(run.decisions, concept_table(), Chooser.of(run.decisions), share=0.5)
+    assert half is not None
+    assert {c.kept for c in half.simplest} == {12}  # estimated, if these were half of the rows
+
+
+def test_a_concept_shows_a_copy_of_one_of_its_members(run):
+    concepts = concepts_of(run.decisions, concept_table(), Chooser.of(run.decisions))
+    assert concepts is not None
+    rows = run.decisions.to_pylist()
+    by_uid = {row["uid"]: row for row in rows if row["reason"] == "ok"}
+    shown = [(c, row) for c in (*concepts.simplest, *concepts.most_complex) for row in c.copies]
+    assert shown
+    for concept, row in shown:
+        assert rows[row]["reason"] != "ok"
+        assert by_uid[rows[row]["twin"]]["concept"] == concept.number
+
+
+def test_the_map_has_a_disc_for_each_concept_with_a_complexity(run):
+    concepts = concepts_of(run.decisions, concept_table(), Chooser.of(run.decisions))
+    assert concepts is not None
+    assert concepts.map.count("<circle") == 2
+    assert "--shade:1.00" in concepts.map
+    assert "--shade:0.00" in concepts.map
+
+
+def test_a_concept_is_named_by_what_the_others_do_not_say():
+    captions = ["a red apple", "red apple tree", None, "a red car", "the red car 7"]
+    found = names_of(captions, [0, 0, 0, 1, 1], wanted=[0, 1, 5])
+    # Weights by hand: A = 9 / 2; apple 2 log(1 + 4.5 / 2), red 2 log(1 + 4.5 / 4), tree log(5.5).
+    assert found == {0: "apple, tree, red", 1: "car, the, red", 5: ""}
 
 
 def test_no_concepts_no_section(run):
-    kinds = {"concept": pa.int32(), "size": pa.int64(), "quota": pa.int64()}
-    empty = pa.table({name: pa.array([], kind) for name, kind in kinds.items()})
-    empty = empty.append_column("complexity", pa.array([], pa.float64()))
+    empty = concept_table().slice(0, 0)
     assert concepts_of(run.decisions, empty, Chooser.of(run.decisions)) is None
 
 
