@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 from heading import heading
 from numpy.typing import NDArray
+from pipeline.prune import prune
 from snorkel.labeling.model import MajorityLabelVoter
 
 from filters.ensemble import fit_label_model, load_label_model
@@ -31,7 +32,6 @@ from pipeline.decisions import VOTE, undecided
 from pipeline.folder import Folder
 from pipeline.health import scores_of
 from pipeline.planted import CLEAN
-from pipeline.prune import prune
 from pipeline.schema import Reason
 from pipeline.scores import Scores
 from pipeline.tables import read

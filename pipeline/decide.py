@@ -20,7 +20,7 @@ from pipeline.concepts.prune import prune
 from pipeline.config import Curation
 from pipeline.decisions import Decisions, count_reasons
 from pipeline.remaining import Remaining
-from pipeline.scores import Scores
+from pipeline.scores import Scores, Source
 from pipeline.screen import screen
 from pipeline.settings import Dedup
 from pipeline.stages import Place, column_stage
@@ -40,7 +40,14 @@ SOURCES = {
 }
 
 
-def decide(scores: Scores, rules: Sequence[Primitive], cfg: Curation, *, place: Place) -> Decisions:
+def decide(
+    scores: Scores,
+    rules: Sequence[Primitive],
+    cfg: Curation,
+    *,
+    place: Place,
+    weights: Callable[[str], Path],
+) -> Decisions:
     """Decide on every pair.
 
     Args:
@@ -48,6 +55,7 @@ def decide(scores: Scores, rules: Sequence[Primitive], cfg: Curation, *, place: 
         rules: Whose votes they are.
         cfg: What was asked for.
         place: Where the steps' columns go.
+        weights: Path by name of a file, such as the balance's entries.
     """
     remaining, concepts = screen(scores, rules, place=place), None
     if cfg.dedup.first:
@@ -58,9 +66,10 @@ def decide(scores: Scores, rules: Sequence[Primitive], cfg: Curation, *, place: 
     if remaining.count(place.execute):
         pruned = prune(remaining, cfg.concepts, seed=cfg.seed, place=place)
         remaining, concepts = pruned.remaining, pruned.table
-    remaining = balance(remaining, cfg.balance, seed=cfg.seed, place=place)
-    known = _settle(remaining, place)
-    return Decisions(known, tuple(rules), count_reasons(known, place.execute), concepts)
+    if cfg.balance.metadata:
+        remaining = balance(remaining, cfg.balance, place=place, seed=cfg.seed, weights=weights)
+    known = scores.plus(_settle(remaining, place))
+    return Decisions(known, tuple(rules), count_reasons(known, place), concepts)
 
 
 def _dedup(remaining: Remaining, cfg: Dedup, *, seed: int, place: Place) -> Remaining:
@@ -71,14 +80,15 @@ def _dedup(remaining: Remaining, cfg: Dedup, *, seed: int, place: Place) -> Rema
     return remaining
 
 
-def _settle(remaining: Remaining, place: Place) -> Scores:
-    """Write what is left of the steps: the columns that everybody reads."""
+def _settle(remaining: Remaining, place: Place) -> Source:
+    """Write what is left of the steps: the columns that everybody reads, and no one else's."""
     scores = remaining.scores
     reads = [name for names in SOURCES.values() for name in names if name in scores.columns]
     stage = column_stage(
         scores, "decided", DECIDED, place=place, reads=[remaining.reason, *reads], version=1
     )
-    return stage.known() if stage.is_whole else stage.fill(_decided, remaining.reason)
+    known = stage.known() if stage.is_whole else stage.fill(_decided, remaining.reason)
+    return known.sources[-1]
 
 
 def _decided(reason: str, scores: Scores, shard: int) -> Mapping[str, Values]:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from filters.rules import Primitive
 from pipeline.executors import some_at_once
 from pipeline.remaining import spread
-from pipeline.schema import BASE_SCHEMA, Reason
+from pipeline.schema import Reason
 from pipeline.scores import Scores
 from pipeline.stages import Place
 from pipeline.votes import unpack, vote_columns
@@ -74,7 +74,7 @@ def decisions_of(
     words = [column.name for column in vote_columns(rules)] if rules else []
     stored = [column for column in columns if column not in ("shard", REASON)]
     wanted = list(dict.fromkeys([*stored, REASON, "status", *words]))
-    table = _holding(scores, wanted).read(shard, wanted)
+    table = scores.holding([*stored, REASON, *words]).read(shard, wanted)
     status = table.column("status")
     is_good = pc.equal(status, str(Reason.OK))
     known = {
@@ -100,18 +100,6 @@ def count_reasons(scores: Scores, place: Place) -> dict[str, int]:
     for part in place.execute.map(_count_some, scores, todo, weights={}):
         counted.update(part)
     return dict(sorted(counted.items()))
-
-
-def _holding(scores: Scores, columns: Sequence[str]) -> Scores:
-    """Return the scores without the tables that hold none of these columns.
-
-    Beside `reason` lies the status that all passes before it have found, so that no other table
-    is opened for it.
-    """
-    if not set(columns) <= {*scores.columns, *BASE_SCHEMA.names}:
-        return scores  # which tells the names that there are
-    held = tuple(s for s in scores.sources if set(s.columns) & set(columns))
-    return replace(scores, sources=held)
 
 
 def _votes(

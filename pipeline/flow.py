@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from filters.concepts.metaclip import read_entries
 from filters.derive import Derive
 from filters.ensemble import LabelModel
 from filters.extract import Column
 from filters.rules import Band, Primitive, ReadyMade
-from pipeline.concepts.copies import CONTENT, HASH
+from pipeline.concepts.copies import CONTENT, PHASH
 from pipeline.config import Curation
 from pipeline.decide import decide
 from pipeline.decisions import Decisions
@@ -95,14 +96,15 @@ def curate(
         place = Place(shards, run / DECISIONS, execute)
         end, scores = keep_probability(votes, model, cfg.ensemble, place=place)
     with clock.stage("concepts"):
-        decisions = decide(scores, votes.rules, cfg, place=place)
+        decisions = decide(scores, votes.rules, cfg, place=place, weights=weights)
     with clock.stage("subset"):
         digest = write_subset(run / "subset", decisions, place)
+        (run / "subset").write("scores.parquet", decisions.scores.dump())
         (run / "subset").write("label_model.json", model.to_json().encode())
         if end is not None:
             (run / "subset").write("end_model.json", end.to_json().encode())
         (run / "subset").write("rules.json", rules_json(votes.rules))
-    return Curated(tuple(shards), decisions.scores, votes, model, decisions, digest)
+    return Curated(tuple(shards), votes.scores, votes, model, decisions, digest)
 
 
 def check(cfg: Curation, relations: Sequence[Relation], weights: Callable[[str], Path]) -> None:
@@ -110,10 +112,12 @@ def check(cfg: Curation, relations: Sequence[Relation], weights: Callable[[str],
 
     Raises:
         ValueError: A column that is read is written by nothing, there are too many rules, or a
-            head's file or that of the labels is damaged.
+            head's file, or that of the labels or of entries to balance, is damaged.
     """
     check_columns(cfg, relations)
     check_files(cfg.derive, weights)
+    if cfg.balance.metadata:
+        read_entries(weights(cfg.balance.metadata))
     labels_for(cfg.ensemble)
 
 
@@ -177,7 +181,7 @@ def _read_by_concepts(cfg: Curation) -> Iterator[tuple[str, str, Sequence[str]]]
     if cfg.dedup.content:
         yield "dedup.content", CONTENT, ("uint64",)
     if cfg.dedup.copy_bits >= 0:
-        yield "dedup.copy_bits", HASH, ("uint64",)
+        yield "dedup.copy_bits", PHASH, ("uint64",)
     if cfg.dedup.is_semantic:
         yield "dedup.embedding", cfg.dedup.embedding, ("embedding",)
     yield "concepts.embedding", cfg.concepts.embedding, ("embedding",)

@@ -70,6 +70,21 @@ class Scores:
         """Return these scores with one more table per shard."""
         return replace(self, sources=(*self.sources, source))
 
+    def holding(self, columns: Sequence[str]) -> "Scores":
+        """Return these scores without the tables that hold none of the columns.
+
+        Of a base column other than `status` that is the first table of each shard. The status that
+        the others have found is lost, unless one that is left lies beside columns of later steps.
+        """
+        wanted = set(columns)
+        if not wanted <= {*self.columns, *BASE_SCHEMA.names}:
+            return self  # reading tells the names that there are
+        first_S = np.argmax([source.digest_S32.any(axis=1) for source in self.sources], axis=0)
+        firsts = set(first_S.tolist()) if wanted & set(BASE_SCHEMA.names) - {"status"} else set()
+        sources = enumerate(self.sources)
+        held = tuple(s for i, s in sources if i in firsts or wanted & set(s.columns))
+        return replace(self, sources=held)
+
     def tables(self, shard: int) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield URL and columns of a shard's tables."""
         for source in self.sources:
