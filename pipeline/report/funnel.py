@@ -34,6 +34,7 @@ MEANING = {
     Reason.LOW_P_KEEP: "the ensemble's p(keep) is below the cut",
     Reason.OVER_BUDGET: "pairs of a higher p(keep), or a lower uid, fill the budget",
     Reason.QUOTA: "its concept has filled its share",
+    Reason.NO_EMBEDDING: "its embedding is zero or not finite, so no concept has it",
     Reason.BALANCE: "what its caption speaks of is spoken of often enough, or not listed",
 }
 

@@ -28,7 +28,8 @@ def arrays(found):
 
 
 @pytest.mark.parametrize(
-    "clustering", [FLAT, TwoLevel(outer=3, inner=2, sample=20), Hierarchical(levels=(6, 2))]
+    "clustering",
+    [FLAT, TwoLevel(outer=3, inner=2, sample=20), Hierarchical(levels=(6, 2), steps=1)],
 )
 def test_shards_and_their_order_change_nothing(tmp_path, clustering):
     pool = lumpy(200)

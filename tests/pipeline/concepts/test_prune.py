@@ -142,10 +142,8 @@ SETTINGS = [
 def test_shards_their_order_and_how_many_answer_change_nothing(tmp_path, pool, cfg, monkeypatch):
     one = told_in_full(pruned(tmp_path / "1", pool, cfg=cfg))
     monkeypatch.setattr("pipeline.concepts.ranked.PARTITION_ROWS", 30)  # some clusters are larger
-    for shards in (2, 7):
-        order = np.random.default_rng(shards).permutation(ROWS)
-        other = pruned(tmp_path / str(shards), pool, cfg=cfg, shards=shards, order=order)
-        assert told_in_full(other) == one
+    order = np.random.default_rng(7).permutation(ROWS)
+    assert told_in_full(pruned(tmp_path / "7", pool, cfg=cfg, shards=7, order=order)) == one
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
@@ -169,7 +167,7 @@ def test_random_ones_are_others_with_another_seed(tmp_path, pool):
 
 
 def test_balanced_children_differ_by_one_at_most(tmp_path, pool):
-    cfg = Concepts(cluster=Hierarchical(levels=(8, 3), sample=30), keep=0.5, by="balanced")
+    cfg = Concepts(cluster=Hierarchical(levels=(8, 3), steps=1), keep=0.5, by="balanced")
     table = pruned(tmp_path, pool, cfg=cfg, shards=2).table
     size, quota, parent = (table.column(n).to_numpy() for n in ("size", "quota", "parent_0"))
     assert quota.sum() == size.sum() // 2
