@@ -31,8 +31,10 @@ class Hierarchical(Clustering):
     cluster brings as many points, however large it is, centroids move from where points are dense
     to where they are rare.
 
-    Where we differ: clusters are spherical, k-means starts from drawn points and stops when it no
-    longer improves, and `nearest` is a share of the mean cluster size, the authors' being near 0.5.
+    Where we differ: clusters are spherical, k-means stops when it no longer improves, starts from
+    k-means|| where the authors take k-means++ (from sampled points it stays near where it started,
+    and resampling hardly moves a centroid), and `nearest` is a share of the mean cluster size, the
+    authors' being near 0.5.
 
     Attributes:
         levels: Clusters of each level, from the bottom up, each fewer than those below.
@@ -50,7 +52,7 @@ class Hierarchical(Clustering):
     nearest: float = 0.5
     iterations: int = 25
     sample: int = 256
-    start: Start = "sampled"
+    start: Start = "parallel"
     tolerance: float = 1e-4
 
     def __post_init__(self) -> None:

@@ -116,7 +116,7 @@ def spherical_kmeans(
 def assign(vectors_ND: Points, centroid_KD: NDArray[np.float32]) -> Clusters:
     """Assign each point to the centroid of the largest inner product; ties to the lowest id."""
     cluster_N2, similarity_N2 = nearest(vectors_ND, centroid_KD, wanted=2)
-    distance_N2 = (1.0 - similarity_N2).astype(np.float32)
+    distance_N2 = np.float32(1) - similarity_N2
     return Clusters(
         cluster_N=np.ascontiguousarray(cluster_N2[:, 0]),
         distance_N=np.ascontiguousarray(distance_N2[:, 0]),
@@ -128,7 +128,7 @@ def assign(vectors_ND: Points, centroid_KD: NDArray[np.float32]) -> Clusters:
 def _mend(
     vectors_ND: Points,
     cluster_N: NDArray[np.int32],
-    similarity_N: NDArray[np.float64],
+    similarity_N: NDArray[np.float32],
     centroid_KD: NDArray[np.float32],
 ) -> int:
     """Give each empty cluster the farthest point of a large one; return how many got one.

@@ -23,7 +23,7 @@ def start_from(vectors_ND: Points, *, clusters: int, seed: int, start: Start) ->
     "sampled" draws them uniformly from the distinct points. "parallel" is k-means|| (Bahmani et
     al., arXiv:1203.6402): in each of five rounds points are drawn in proportion to their distance
     to what is drawn, K a round, and k-means++ reduces these candidates, each with the weight of the
-    points that it is nearest to. It starts lower, and costs about five steps of k-means.
+    points that it is nearest to. It starts lower, and costs as much as some six steps of k-means.
     """
     key_N = keys(vectors_ND, seed=seed)
     key_U, first_U = np.unique(key_N, return_index=True)
@@ -73,7 +73,7 @@ def _candidates(
     at_M = first_U[:1]
     nearest_N, distance_N = _nearest_of(vectors_ND, at_M)
     for r in range(ROUNDS):
-        # A fixed sum is the same in any order only if it is exact.
+        # `sum` would depend on the order of the rows.
         share_U = clusters * distance_N[first_U] / max(math.fsum(distance_N), np.finfo(float).tiny)
         draw_U = mixed(key_N[first_U] + np.uint64(r)).astype(np.float64) / 2.0**64
         new_M = np.setdiff1d(first_U[draw_U < share_U], at_M)
@@ -94,7 +94,9 @@ def _nearest_of(
     vectors_ND: Points, at_M: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     cluster_N1, similarity_N1 = nearest(vectors_ND, unit(vectors_ND[at_M]), wanted=1)
-    return cluster_N1[:, 0].astype(np.int64), np.maximum(1.0 - similarity_N1[:, 0], 0.0)
+    return cluster_N1[:, 0].astype(np.int64), np.maximum(
+        1.0 - similarity_N1[:, 0].astype(np.float64), 0.0
+    )
 
 
 def _plus_plus(
