@@ -12,7 +12,6 @@ from scipy.optimize import minimize
 
 from filters.concepts.quotas import allocate
 
-
 NUMBERS = st.floats(-3, 9)
 
 
