@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ def read_arrays(folder: Folder, name: str) -> dict[str, NDArray[Any]]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as held:
             return dict(held)
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
         raise ValueError(
             f"arrays: got {folder.path(name)}, expected an .npz file that can be read; delete it "
             f"to have it made again ({error})"

@@ -67,15 +67,22 @@ def nearest_whole(target, lower, upper, total):
     return quota
 
 
+def spreads(cfg, centroids, cluster, distance):
+    """Return d_inter and d_intra, [2, K]."""
+    inter = []
+    for j, c in enumerate(centroids.astype(np.float64)):
+        near = sorted(1 - c @ o for i, o in enumerate(centroids.astype(np.float64)) if i != j)
+        inter.append(np.mean(near[: cfg.neighbours]))
+    intra = [np.mean(distance[cluster == j], dtype=np.float64) for j in range(len(centroids))]
+    return np.array([inter, intra])
+
+
 def expected_quotas(cfg, centroids, cluster, distance, total):
     size = np.bincount(cluster[cluster >= 0], minlength=len(centroids))
     if cfg.by == "density":
-        inter = []
-        for j, c in enumerate(centroids.astype(np.float64)):
-            near = sorted(1 - c @ o for i, o in enumerate(centroids.astype(np.float64)) if i != j)
-            inter.append(np.mean(near[: cfg.neighbours]))
-        intra = [np.mean(distance[cluster == j], dtype=np.float64) for j in range(len(centroids))]
-        weight = np.exp(np.array(inter) * intra / cfg.temperature)
+        weight = np.exp(
+            np.prod(spreads(cfg, centroids, cluster, distance), axis=0) / cfg.temperature
+        )
     elif cfg.by == "uniform":
         weight = np.ones(len(size))
     elif cfg.by == "size":
@@ -105,12 +112,15 @@ def expected_quotas(cfg, centroids, cluster, distance, total):
 def test_quotas_and_what_is_kept_are_those_of_a_loop(tmp_path, pool, how):
     cfg = Concepts(**{"cluster": FLAT, "keep": 0.4} | how)
     found = pruned(tmp_path, pool, cfg=cfg, shards=3)
-    uids, cluster, distance = assigned(pool, found.concepts.centroid_KD)
+    centroid_KD = found.concepts.centroid_KD
+    uids, cluster, distance = assigned(pool, centroid_KD)
     pairs = int((cluster >= 0).sum())
     total = max(1, int(cfg.keep * pairs))
-    quota = expected_quotas(cfg, found.concepts.centroid_KD, cluster, distance, total)
+    quota = expected_quotas(cfg, centroid_KD, cluster, distance, total)
     assert found.table.column("quota").to_pylist() == quota.tolist()
     assert found.table.column("size").to_numpy().sum() == pairs
+    told_of = [found.table.column(name).to_numpy() for name in ("d_inter", "d_intra")]
+    np.testing.assert_allclose(told_of, spreads(cfg, centroid_KD, cluster, distance), rtol=1e-6)
     sign = -1 if cfg.which == "hard" else 1
     reason = np.where(cluster < 0, "no_embedding", "quota").astype(object)
     for j, kept in enumerate(quota):
