@@ -223,16 +223,17 @@ def table(steps: dict[str, Step], rows: int) -> None:
 
 def compare(told: dict[int, dict[str, Step]]) -> None:
     first = min(told)
-    print("\n## Time a row, against the smallest pool\n")
+    print("\n## A row's seconds, and its seconds of a core, against the smallest pool\n")
     print("| step | " + " | ".join(f"{rows:,} rows" for rows in told) + " |")
     print("| --- |" + " --- |" * len(told))
     for name in [*told[first], "all"]:
         each = {
-            rows: sum(s.seconds for n, s in steps.items() if name in {n, "all"}) / rows
+            rows: np.array([(s.seconds, s.cpu) for n, s in steps.items() if name in (n, "all")])
             for rows, steps in told.items()
         }
-        ratios = " | ".join(f"{each[rows] / each[first]:.2f}" for rows in told)
-        print(f"| {name} | {ratios} |")
+        a_row = {rows: took.sum(axis=0) / rows for rows, took in each.items()}
+        ratios = [a_row[rows] / a_row[first] for rows in told]
+        print(f"| {name} | " + " | ".join(f"{s:.2f}, {cpu:.2f}" for s, cpu in ratios) + " |")
 
 
 def written(home: Path, rows: int, concepts: int) -> tuple[Remaining, list[Shard]]:

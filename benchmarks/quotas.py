@@ -4,7 +4,7 @@
     python benchmarks/quotas.py --osqp peer/bin/python
 
 All sides get the same input, take turns round after round in this process; the orders must agree.
-Grouping is timed in seconds of a core, of which each side has one, so other work disturbs less.
+Grouping is timed in seconds of a core (all sides use one), so that other work disturbs it less.
 OSQP wants an environment of its own: `python3.11 -m venv peer && peer/bin/pip install osqp
 qpsolvers`, then `--osqp peer/bin/python`; without it those columns are empty.
 """

@@ -4,7 +4,8 @@ Every step reads columns of the pairs that are still in and writes one that says
 is done a shard at a time, wherever there are cores, and once. Nothing holds the pool.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc

@@ -13,7 +13,8 @@ Letters: K concepts.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-MOST_PAIRS = 2**40  # that a total, a bound or a target may have; 86 pools of 12.8 billion
+MOST_PAIRS = 2**40  # of a total or a bound; 86 pools of 12.8 billion
+MOST_TARGET = 2**58  # above MOST_PAIRS it only takes fractions from all the others
 MOST_CONCEPTS = 2**22  # so many values of 40 bits add up to less than 2^63
 WORD_BITS = 60  # of 63, as target - lower + shift + room is up to eight times the largest of them
 FINEST_BITS = 40  # of the fraction, for the sums
@@ -51,9 +52,12 @@ def allocate(
             f"quotas: got targets of shape {target_K.shape}, expected one for each concept, at "
             f"most {MOST_CONCEPTS:,}"
         )
-    if not (np.abs(target_K) <= MOST_PAIRS).all():
-        worst = target_K[~(np.abs(target_K) <= MOST_PAIRS)][0]
-        raise ValueError(f"quotas: got a target of {worst}, expected numbers up to {MOST_PAIRS:,}")
+    allowed_K = np.abs(target_K) <= MOST_TARGET  # NaN is not
+    if not allowed_K.all():
+        raise ValueError(
+            f"quotas: got a target of {target_K[~allowed_K][0]}, expected numbers up to "
+            f"{MOST_TARGET:.0e}"
+        )
     lower_K, upper_K = _bounds(lower, target_K), _bounds(upper, target_K)
     least = int(lower_K.sum())
     room_K = np.minimum(upper_K - lower_K, MOST_PAIRS)  # what is to share out is not more

@@ -73,7 +73,7 @@ class NegClipLoss(Derive[Sample]):
     def columns(self) -> tuple[Column, ...]:
         """One number; NaN without an embedding."""
         meaning = f"{self.image} and {self.text} against {self.batch} others"
-        return (Column(self.name, "float32", "", "(-inf, 2]", meaning),)
+        return (Column(self.name, "float32", "", "(-inf, 0]", meaning),)
 
     def count(self, columns: Columns) -> Sample:
         """Propose references."""

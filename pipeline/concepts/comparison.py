@@ -25,7 +25,8 @@ from pipeline.settings import Dedup
 from pipeline.shuffle import PARTITION_BYTES, Rows, Runs
 
 PREFIX = "dedup_"  # of the columns of clusters
-LEAST_BINS = 16  # unless there are fewer clusters, so that several cores have something to do
+SMALL_BYTES = 2**20  # a partition of less is not worth a task of its own
+MANY = 16  # partitions that there should be, so that several cores have something to do
 ROUNDING = 0.004  # of cosines: embeddings are of unit norm within 0.001
 
 
@@ -142,7 +143,7 @@ def bins(size_K: NDArray[np.int64], *, row_bytes: int) -> NDArray[np.int32]:
     A cluster larger than a partition should be has one of its own.
     """
     bytes_K = size_K * row_bytes
-    most = max(1, min(PARTITION_BYTES, int(bytes_K.sum()) // LEAST_BINS))
+    most = min(PARTITION_BYTES, max(SMALL_BYTES, int(bytes_K.sum()) // MANY))
     bin_K = np.zeros(len(size_K), np.int32)
     number = filled = 0
     for k, size in enumerate(bytes_K.tolist()):

@@ -27,7 +27,7 @@ SIMILARITY = Column(
 )
 ALIKE = Column("alike", "uid", "", "", "uid of that pair; null where there is none")
 STEP = "dedup"
-STEPS = 20  # similarities in [0, 1] that visitors are chosen for, so that not every change counts
+LEVELS = 20  # similarities in [0, 1] that visitors are chosen for, so that not every change counts
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def _compared(clustered: Clustered, cfg: Dedup, *, seed: int, place: Place) -> R
     remaining, any_earlier = clustered.remaining, cfg.mode == "any_earlier"
     # Elsewhere a pair's cluster need not be the one whose centroid is nearest.
     skips = any_earlier and cfg.borders and not cfg.keep and not clustered.concepts.parents
-    above = math.floor(cfg.similarity * STEPS) / STEPS if skips else -1.0
+    above = math.floor(cfg.similarity * LEVELS) / LEVELS if skips else -1.0
     columns = [c.name for c in cluster_columns(PREFIX)]
     stage = column_stage(
         remaining.scores, "alike", [SIMILARITY, ALIKE], place=place,

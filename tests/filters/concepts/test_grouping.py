@@ -15,9 +15,10 @@ def planted(seed, rows, concepts, ties):
     rng = np.random.default_rng(seed)
     cluster = rng.integers(-1, concepts, rows).astype(np.int32)
     distance = (rng.integers(0, ties, rows) / ties * 2).astype(np.float32)
-    uid = rng.permutation(rows).astype(np.uint64)
-    high, low = uid // np.uint64(3), uid % np.uint64(3)  # the words of some uids differ in one only
-    return cluster, distance, np.stack([high << np.uint64(31), low << np.uint64(40)], axis=1)
+    number = rng.permutation(rows).astype(np.uint64)  # its bits in both halves of both words
+    bits = [(0, 3, 33), (2, 3, 0), (4, 7, 40), (7, 2**20 - 1, 0)]
+    parts = [((number >> np.uint64(a)) & np.uint64(m)) << np.uint64(b) for a, m, b in bits]
+    return cluster, distance, np.stack([parts[0] | parts[1], parts[2] | parts[3]], axis=1)
 
 
 def by_masks(cluster, key, uid, concepts):

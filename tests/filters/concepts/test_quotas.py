@@ -166,6 +166,16 @@ def test_ties_go_to_the_lowest_id():
     assert allocate(np.full(5, 0.4), lower=0, upper=1, total=2).tolist() == [1, 1, 0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("total", "expected"), [(6, [5, 0, 1, 0, 0, 0]), (10, [5, 0, 2, 1, 1, 1]), (5, [5] + [0] * 5)]
+)
+def test_a_target_of_another_order_breaks_no_bound(total, expected):
+    # so far apart that a unit is half a pair: four share what is left, no fraction tells them apart
+    target = [2.0**58, -(2.0**58), 0, 0, 0, 0]
+    quota = allocate(target, lower=0, upper=[5, 9, 9, 9, 9, 9], total=total)
+    assert quota.tolist() == expected
+
+
 def test_only_differences_of_targets_matter():
     args = {"lower": 0, "upper": np.array([3, 9, 9]), "total": 11}
     assert (

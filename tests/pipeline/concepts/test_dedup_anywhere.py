@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from filters.concepts.clustering import Flat
+from pipeline.concepts import comparison
 from pipeline.concepts.copies import drop_copies
 from pipeline.concepts.dedup import drop_alike
-from pipeline.executors import run_local, run_on_ray
+from pipeline.executors import run_local, run_on_ray, tasks
 from pipeline.executors.local import Local
 from pipeline.settings import Dedup
 from tests.pipeline.concepts.pools import pool_of, tables, told, written
 
-ROWS, SHARDS = 300, 17  # two tasks
+ROWS, SHARDS = 300, 5
 KINDS = ("copies", "alike", "dedup")
 
 
@@ -36,6 +37,14 @@ def pool():
         "content": rng.integers(0, 1000, ROWS).astype(np.uint64),
         "p_keep": rng.integers(0, 50, ROWS) / 50,
     })  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def several_tasks():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks, "AT_ONCE", 2)
+        patch.setattr(comparison, "SMALL_BYTES", 1)
+        yield
 
 
 def done(home, pool, execute):
