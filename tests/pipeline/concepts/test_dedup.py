@@ -107,6 +107,11 @@ def test_what_is_alike_goes_and_borders_hide_nothing(pool, tmp_path):
         gone[borders] = {uid for uid, (_, _, r) in found.items() if r == Reason.DUPLICATE}
         assert gone[borders] == {uid for uid, (s, _) in truth.items() if s > 0.95}
         before = told(remaining, BEFORE)
+        twins = told(after, "alike", "twin_of")
+        assert all(
+            twin == (alike if uid in gone[borders] else None)
+            for uid, (alike, twin) in twins.items()
+        )
         stay = set(found) - gone[borders]
         assert all(found[uid][2] == before[uid][0] for uid in stay)
     assert gone[False] < gone[True]
