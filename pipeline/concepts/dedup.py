@@ -26,6 +26,7 @@ SIMILARITY = Column(
     "similarity", "float32", "", "[0, 1]", "cosine with the most similar pair that goes before it"
 )
 ALIKE = Column("alike", "uid", "", "", "uid of that pair; null where there is none")
+TWIN_OF = Column("twin_of", "uid", "", "", "uid of the pair that puts this one out as a near-copy")
 STEP = "dedup"
 LEVELS = 20  # similarities in [0, 1] that visitors are chosen for, so that not every change counts
 
@@ -45,10 +46,12 @@ def drop_alike(remaining: Remaining, cfg: Dedup, *, seed: int, place: Place) -> 
     either. A pair whose embedding tells nothing is nobody's near-copy and has no similarity.
 
     In mode "any_earlier" similarities are kept apart from what is decided by them: another
-    `cfg.similarity` or `cfg.keep` compares nothing again, unless with borders it is below the 0.05
-    step of the one before, since visits that cannot matter are left out. A share `cfg.keep` gives
-    the least similarity at which at least that share of the pairs compared stays: more do where
-    several pairs have that very similarity, and the share is logged.
+    `cfg.similarity` compares nothing again, nor does another `cfg.keep`. With borders that holds
+    from one twentieth to the next (0.95 to below 1, say), since visits that cannot matter at the
+    lower of them are left out, while a share knows no similarity before and leaves out none.
+
+    A share `cfg.keep` gives the least similarity at which at least that share of the pairs compared
+    stays: more do where several pairs have that very similarity. What stays is logged.
 
     In the other modes, where the similarity decides who is compared, `alike` is the pair that stays
     in place of this one, null where this one stays.
@@ -60,7 +63,7 @@ def drop_alike(remaining: Remaining, cfg: Dedup, *, seed: int, place: Place) -> 
         place: Where it is done.
 
     Returns:
-        What stays; `similarity`, `alike` and `reason_dedup` are known of every good pair.
+        What stays; `similarity`, `alike`, `twin_of`, `reason_dedup` are known of every good pair.
     """
     if not cfg.is_semantic:
         return remaining
@@ -123,8 +126,8 @@ def _cut(compared: Remaining, cfg: Dedup, *, place: Place) -> Remaining:
     """Add the reasons: cheap, and done again whenever the similarity is another."""
     column = reason_column(STEP)
     stage = column_stage(
-        compared.scores, STEP, [column], place=place,
-        reads=(SIMILARITY.name, compared.reason), version=1, reason=compared.reason,
+        compared.scores, STEP, [column, TWIN_OF], place=place,
+        reads=(SIMILARITY.name, compared.reason), version=2, reason=compared.reason,
         mode=cfg.mode, similarity=cfg.similarity, keep=cfg.keep,
     )  # fmt: skip
     if stage.is_whole:
@@ -146,13 +149,17 @@ def _told(before: Remaining, after: Remaining, above: float | None, *, place: Pl
 
 
 def _reasons(cut: _Cut, scores: Scores, shard: int) -> dict[str, Values]:
-    """Return the reasons of one shard."""
+    """Return the columns of one shard."""
     del scores
     table = cut.remaining.scores.good(shard, [SIMILARITY.name, ALIKE.name])
+    alike_n, reason_n = table.column(ALIKE.name), cut.remaining.reasons(shard)
     if cut.above is None:
-        goes_n = table.column(ALIKE.name).is_valid().to_numpy()
+        goes_n = alike_n.is_valid().to_numpy()
     else:
         goes_n = numbers(table, SIMILARITY.name, np.float32) > np.float32(cut.above)
-    reason_n = cut.remaining.reasons(shard)
-    reason_n[goes_n & (reason_n == Reason.OK)] = str(Reason.DUPLICATE)
-    return {reason_column(STEP).name: reason_n}
+    reason_n[goes_n] = str(Reason.DUPLICATE)
+    gone = np.flatnonzero(goes_n).astype(np.int32)
+    return {
+        reason_column(STEP).name: reason_n,
+        TWIN_OF.name: spread_uids(alike_n.take(gone), gone, len(table)),
+    }

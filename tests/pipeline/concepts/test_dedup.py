@@ -12,7 +12,7 @@ from pipeline.schema import Reason
 from pipeline.settings import Dedup
 from tests.pipeline.concepts.pools import BEFORE, pool_of, tables, told, written
 
-ROWS, DIM = 600, 16
+ROWS, DIM = 400, 16
 CFG = Dedup(similarity=0.95, cluster=Flat(clusters=12, sample=ROWS))
 FOUND = ("similarity", "alike", "reason_dedup")
 
@@ -26,9 +26,9 @@ def pool():
     """Wide concepts that touch, with copies planted, and some rows without a direction."""
     rng = np.random.default_rng(0)
     vectors = unit(rng.normal(size=(ROWS, DIM)) + 0.5 * np.eye(8, DIM)[rng.integers(0, 8, ROWS)])
-    copies = rng.choice(ROWS, 250, replace=False)
-    of = rng.integers(0, ROWS, 250)
-    vectors[copies] = unit(vectors[of] + rng.normal(size=(250, DIM)) * 0.06)
+    copies = rng.choice(ROWS, 170, replace=False)
+    of = rng.integers(0, ROWS, 170)
+    vectors[copies] = unit(vectors[of] + rng.normal(size=(170, DIM)) * 0.06)
     vectors = vectors.astype(np.float16)
     vectors[5] = 0
     vectors[6] = np.nan
@@ -93,7 +93,7 @@ def test_similarities_are_those_of_all_pairs_that_meet(pool, tmp_path, borders, 
         else:
             assert similarity is None
             assert alike is None
-    assert len(truth) == sum(s is not None for s, _, _ in found.values()) > 400
+    assert len(truth) == sum(s is not None for s, _, _ in found.values()) > 300
 
 
 def test_what_is_alike_goes_and_borders_hide_nothing(pool, tmp_path):
@@ -107,6 +107,11 @@ def test_what_is_alike_goes_and_borders_hide_nothing(pool, tmp_path):
         gone[borders] = {uid for uid, (_, _, r) in found.items() if r == Reason.DUPLICATE}
         assert gone[borders] == {uid for uid, (s, _) in truth.items() if s > 0.95}
         before = told(remaining, BEFORE)
+        twins = told(after, "alike", "twin_of")
+        assert all(
+            twin == (alike if uid in gone[borders] else None)
+            for uid, (alike, twin) in twins.items()
+        )
         stay = set(found) - gone[borders]
         assert all(found[uid][2] == before[uid][0] for uid in stay)
     assert gone[False] < gone[True]
