@@ -40,7 +40,7 @@ class Dedup:
     prefer: Prefer = "p_keep"
     borders: bool = True
     first: bool = False
-    cluster: AnyClustering = field(default_factory=Flat)
+    cluster: Annotated[AnyClustering, Field(discriminator="kind")] = field(default_factory=Flat)
 
     def __post_init__(self) -> None:
         """Refuse what no pass over clusters can tell."""
@@ -89,7 +89,7 @@ class Concepts:
     neighbours: Annotated[int, Field(ge=1)] = 20
     minimum: Annotated[int, Field(ge=0)] = 1
     balance: Annotated[float, Field(ge=0, le=1)] = 0.0
-    cluster: AnyClustering = field(default_factory=Flat)
+    cluster: Annotated[AnyClustering, Field(discriminator="kind")] = field(default_factory=Flat)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -53,11 +53,17 @@ keep_above = 0.5
 [ensemble.model]
 kind = "majority"
 
-[concepts]
-clusters = 3
+[dedup]
+content = false
 copy_bits = -1
-duplicate_similarity = 1.0
+similarity = 1.0
+
+[concepts]
 keep = 0.8
+
+[concepts.cluster]
+kind = "flat"
+clusters = 3
 """
 
 

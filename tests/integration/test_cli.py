@@ -37,8 +37,9 @@ def test_every_command_has_help_with_an_example(command):
     ("override", "words"),
     [
         ("rules.0.column=nothing", ["'nothing'", "expected one of", "add the extractor"]),
-        ("concepts.clusters=0", ["concepts.clusters", "got 0", "greater than or equal to 1"]),
-        ("concepts.clutsers=4", ["concepts.clutsers", "unexpected keyword"]),
+        ("concepts.neighbours=0", ["concepts.neighbours", "got 0", "greater than or equal to 1"]),
+        ("concepts.cluster.clusters=0", ["concepts.cluster", "got 0", "at least 1"]),
+        ("concepts.cluster.clutsers=4", ["concepts.cluster.flat.clutsers", "unexpected keyword"]),
         ('cells.batch="many"', ["cells.batch", "'many'", "valid integer"]),
         ("ensemble.budget=0.01", ["got 0 of 36 pairs", "'over_budget' (36)", "loosen the rules"]),
         ("ensemble.budget=7.5", ["ensemble", "got 7.5", "a whole number of pairs"]),

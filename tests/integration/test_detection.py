@@ -13,7 +13,8 @@ from thresher import load_run, run
 SMALL = (
     "ensemble.prior=0.7",  # twelve pairs do not tell it
     "data.heldout=[]", 'data.truth=""', "cells.batch=4", "alignment.folds=2", "alignment.epochs=1",
-    "concepts.clusters=2",
+    "concepts.cluster.clusters=2",
+    "dedup.cluster.clusters=2",
 )  # fmt: skip
 
 

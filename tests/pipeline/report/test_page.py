@@ -66,7 +66,7 @@ def test_tags_balance_and_every_section_has_its_content(html):
     linked = [attrs["href"][1:] for tag, attrs in page.tags if tag == "a"]
     assert sections == linked
     assert "Not in this run yet" not in html
-    assert sum(attrs.get("class") == "chart" for tag, attrs in page.tags) == 3 + 2 + 2 + 2 + 1
+    assert sum(attrs.get("class") == "chart" for tag, attrs in page.tags) == 3 + 3 + 2 + 2 + 1
 
 
 def test_nothing_is_loaded_and_nothing_can_run(html):
@@ -125,7 +125,11 @@ def test_rules_stand_against_planted_trouble_with_false_drops_first(html):
         ["bright", "5.0 %", "\u2013", "75.0 %"],
         ["<b>sharp</b>", "\u2013", "100.0 %", "\u2013"],
     ]
-    cells = [(a["class"], a["style"], a["title"]) for t, a in Page(html).tags if "style" in a]
+    cells = [
+        (a["class"], a["style"], a["title"])
+        for t, a in Page(html).tags
+        if "--heat" in a.get("style", "")
+    ]
     assert cells[0] == ("n false", "--heat: 5%", "1 of 20")
     assert cells[2] == ("n ", "--heat: 75%", "3 of 4")
     assert [style for _, style, _ in cells[3:6]] == ["--heat: 0%", "--heat: 100%", "--heat: 0%"]
