@@ -38,7 +38,7 @@ def test_every_command_has_help_with_an_example(command):
     [
         ("rules.0.column=nothing", ["'nothing'", "expected one of", "add the extractor"]),
         ("concepts.neighbours=0", ["concepts.neighbours", "got 0", "greater than or equal to 1"]),
-        ("concepts.cluster.clusters=0", ["concepts.cluster", "got 0", "at least 1"]),
+        ("concepts.cluster.clusters=0", ["concepts.cluster", "got clusters = 0", "at least 1"]),
         ("concepts.cluster.clutsers=4", ["concepts.cluster.flat.clutsers", "unexpected keyword"]),
         ('cells.batch="many"', ["cells.batch", "'many'", "valid integer"]),
         ("ensemble.budget=0.01", ["got 0 of 36 pairs", "'over_budget' (36)", "loosen the rules"]),

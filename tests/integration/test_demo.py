@@ -7,8 +7,8 @@ import sys
 import pytest
 
 SMALL = (
-    "train.samples_seen=1024", "distill.samples_seen=512", "concepts.cluster.clusters=16", "dedup.cluster.clusters=16",
-    "train.save.every=8",
+    "train.samples_seen=1024", "distill.samples_seen=512", "concepts.cluster.clusters=16",
+    "dedup.cluster.clusters=16", "train.save.every=8",
 )  # fmt: skip
 
 
