@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from filters.concepts import Consensus
 from filters.concepts.clustering import Concepts
 from filters.embeddings import usable
-from pipeline.digests import digests, mixed
+from filters.hashing import hash_contents, hashed
 from pipeline.draw import draw
 from pipeline.exchange import SHARD, Answers, exchange
 from pipeline.relation import READS, kept
@@ -47,7 +47,8 @@ class Groups:
     def of(self, image_nD: NDArray[np.float16], uid_n2: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return the group of each pair, int64 [n] in [0, G)."""
         cluster_n = self.concepts.assign(image_nD).cluster_N
-        part_n = mixed(uid_n2, seed=self.seed) % self.parts_K[cluster_n].astype(np.uint64)
+        hash_n = hashed(uid_n2, salt=f"group:{self.seed}")
+        part_n = hash_n % self.parts_K[cluster_n].astype(np.uint64)
         first_K = np.cumsum(self.parts_K) - self.parts_K
         return first_K[cluster_n] + part_n.astype(np.int64)
 
@@ -111,7 +112,7 @@ def _answer(asked: _Asked, runs: Runs, partition: int) -> Iterator[pa.Table]:
         return
     image_nD, text_nD = (embedding(table, column) for column in READS)
     uid_n2, group_n = uid_words(uids(table)), table.column(GROUP).to_numpy()
-    digest_n = digests(np.concatenate([image_nD, text_nD], axis=1))
+    digest_n = hash_contents(np.concatenate([image_nD, text_nD], axis=1))
     order_n = np.lexsort((digest_n, uid_n2[:, 1], uid_n2[:, 0], group_n))
     ends = np.flatnonzero(np.diff(group_n[order_n])) + 1
     answer_n = np.empty(len(order_n), np.float32)

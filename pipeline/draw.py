@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.embeddings import usable
-from pipeline.digests import digests, mixed
+from filters.hashing import hash_contents, hashed
 from pipeline.executors import Executor, some_at_once
 from pipeline.scores import Scores
 from pipeline.tables import embedding, uid_words, uids
@@ -97,14 +97,14 @@ def _take(work: _Draw, weights: Mapping[str, Path], shards: Sequence[int]) -> _P
 
 def _of_shard(work: _Draw, shard: int) -> _Part:
     uid_N2 = uid_words(uids(work.scores.good(shard, ["uid"])))
-    hash_N = mixed(uid_N2, seed=work.seed)
+    hash_N = hashed(uid_N2, salt=f"sample:{work.seed}")
     at_n = np.flatnonzero(hash_N <= np.uint64(max(work.below - 1, 0)))
     table = work.scores.good(shard, work.columns).take(at_n)
     found = {column: embedding(table, column) for column in work.columns}
     whole_n = np.logical_and.reduce([usable(vectors) for vectors in found.values()])
     found = {column: vectors[whole_n] for column, vectors in found.items()}
     at_n = at_n[whole_n]
-    digest_n = digests(np.concatenate(list(found.values()), axis=1))
+    digest_n = hash_contents(np.concatenate(list(found.values()), axis=1))
     return _Part(np.column_stack([hash_N[at_n], uid_N2[at_n], digest_n]), found)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.embeddings import usable
-from pipeline.digests import digests
+from filters.hashing import hash_contents
 
 BLOCK = 2048  # rows that are widened to float64 at a time
 
@@ -96,7 +96,7 @@ class Projections:
 
         A picture that none of them has seen is dealt out by its digest.
         """
-        digest_N = digests(image_ND)
+        digest_N = hash_contents(image_ND)
         at_N = np.searchsorted(self.digest_P, digest_N).clip(max=len(self.digest_P) - 1)
         dealt_N = (digest_N % np.uint64(len(self.image.weight_FDK))).astype(np.int64)
         return np.where(self.digest_P[at_N] == digest_N, self.fold_P[at_N], dealt_N)

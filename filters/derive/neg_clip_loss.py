@@ -46,6 +46,7 @@ class NegClipLoss(Derive[Sample]):
 
     takes: ClassVar[tuple[str, ...]] = ("embedding",)
     kind: Literal["neg_clip_loss"] = "neg_clip_loss"
+    version = 2
     name: str = "neg_clip_loss"
     image: str = "clip_image"
     text: str = "clip_text"

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.concepts.nearest import has_direction
+from filters.hashing import hashed
 from pipeline.executors import Executor, some_at_once
-from pipeline.hashing import hash_uids
 from pipeline.remaining import Remaining
 from pipeline.tables import embedding, uid_words, uids
 
@@ -80,6 +80,6 @@ def _chosen(wanted: _Wanted, shard: int) -> Part:
     table = wanted.remaining.left(shard, ["uid", wanted.embedding])
     uid_N2 = uid_words(uids(table))
     vectors_ND = embedding(table, wanted.embedding)
-    chosen_N = hash_uids(uid_N2, salt=wanted.salt) <= np.uint64(wanted.below)
+    chosen_N = hashed(uid_N2, salt=wanted.salt) <= np.uint64(wanted.below)
     chosen_N[chosen_N] = has_direction(vectors_ND[chosen_N])
     return uid_N2[chosen_N], vectors_ND[chosen_N]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from filters.derive import NegClipLoss
-from filters.draws import uniform_of
+from filters.hashing import uniform
 from pipeline.derive import derive
 from pipeline.executors import run_local
 from pipeline.folder import Folder
@@ -57,7 +57,7 @@ def test_references_are_the_lowest_draws_of_the_whole_pool(tmp_path, pool):
     vectors = pool.values["image_embedding"][ok].astype(float)
     expected = np.zeros(len(ok))
     for k in range(3):
-        drawn = uniform_of(uid_words(uid_N), seed=0, what=f"neg_clip_loss {k}")
+        drawn = uniform(uid_words(uid_N), salt=f"neg_clip_loss {k}:0")
         order = np.argsort(drawn)
         for at in range(len(ok)):
             batch = [*[i for i in order[:24] if i != at][:23], at]
