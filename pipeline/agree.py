@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from filters.concepts import Consensus
 from filters.concepts.clustering import Concepts
-from filters.embeddings import usable
+from filters.concepts.nearest import has_direction
 from filters.hashing import hash_contents, hashed
+from pipeline.arrays import kept_arrays
 from pipeline.draw import draw
 from pipeline.exchange import SHARD, Answers, exchange
-from pipeline.relation import READS, kept
-from pipeline.remaining import ROW
+from pipeline.relation import FITTED, READS
+from pipeline.remaining import ROW, Remaining
 from pipeline.scores import Scores
 from pipeline.shuffle import Rows, Runs, partitions_for
 from pipeline.stages import ColumnStage
@@ -67,7 +68,7 @@ def agree(stage: ColumnStage, consensus: Consensus, *, seed: int) -> Scores:
     Raises:
         ValueError: There is no readable pair in the whole pool.
     """
-    arrays = kept(stage, lambda: _train(stage, consensus, seed))
+    arrays = kept_arrays(stage.folder, FITTED, lambda: _train(stage, consensus, seed))
     parts_K, (pairs,) = arrays.pop("parts_K"), arrays.pop("pairs")
     groups = Groups(Concepts.from_arrays(arrays), parts_K, seed)
     schema = stage.scores.good(0, READS).schema
@@ -84,7 +85,9 @@ def agree(stage: ColumnStage, consensus: Consensus, *, seed: int) -> Scores:
 def _train(stage: ColumnStage, consensus: Consensus, seed: int) -> Mapping[str, NDArray[Any]]:
     """Find clusters on a sample, and cut those that are likely to be large."""
     execute = stage.place.execute
-    sample = draw(stage.scores, READS[:1], most=consensus.sample, seed=seed, execute=execute)
+    sample = draw(
+        Remaining(stage.scores), READS[:1], most=consensus.sample, seed=seed, execute=execute
+    )
     sample.require_some(consensus.column.name)
     image_ND = sample.embeddings[READS[0]]
     concepts = consensus.cluster(image_ND, pairs=sample.pairs, seed=seed)
@@ -98,7 +101,7 @@ def _train(stage: ColumnStage, consensus: Consensus, seed: int) -> Mapping[str, 
 def _ask(asked: _Asked, shard: int) -> Iterator[Rows]:
     table = asked.scores.good(shard, ["uid", *READS])
     image_nD, text_nD = (embedding(table, column) for column in READS)
-    at = np.flatnonzero(usable(image_nD) & usable(text_nD))
+    at = np.flatnonzero(has_direction(image_nD) & has_direction(text_nD))
     group_n = asked.groups.of(image_nD[at], uid_words(uids(table))[at])
     table = table.take(at).append_column(ROW, pa.array(at.astype(np.int32)))
     table = table.append_column(GROUP, pa.array(group_n))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.embeddings import usable
+from filters.concepts.nearest import has_direction
 from filters.hashing import hash_contents
 
 BLOCK = 2048  # rows that are widened to float64 at a time
@@ -115,11 +115,11 @@ class Projections:
             missing: zeros, or not finite. A row's depends on that row alone.
         """
         fold_N = self.folds(next(iter(pictures.values())))
-        said_N = usable(text_ND)
+        said_N = has_direction(text_ND)
         found = {}
         for column, image_ND in pictures.items():
             cosine_N = np.full(len(text_ND), np.nan, np.float32)
-            seen_N = said_N & usable(image_ND)
+            seen_N = said_N & has_direction(image_ND)
             for fold in range(len(self.image.weight_FDK)):
                 at = np.flatnonzero(seen_N & (fold_N == fold))
                 for rows in np.split(at, range(BLOCK, len(at), BLOCK)):
