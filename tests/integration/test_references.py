@@ -44,7 +44,7 @@ def test_every_cut_of_a_pool_gives_the_same_bits(tmp_path, pool):
     whole = by_uid(tmp_path / "one", pool, shards=1)
     assert len(whole) == pool.is_ok.sum()
     order = np.random.default_rng(0).permutation(600)
-    # More than 16 shards are several tasks, more than four of these several rounds.
+    # More than four tasks are several rounds.
     assert by_uid(tmp_path / "few", pool, shards=7, order=order) == whole
     last = by_uid(tmp_path / "many", pool, execute=Backwards(), shards=70, order=order[::-1])
     assert last == whole
