@@ -14,7 +14,6 @@ DRIVER_MIB, DRIVER_KIB = 285, 1.17
 LEASES_S = 3_080
 JOURNAL_US, RECORDS_US, MERGED_US = 50, 14, 5  # to open a record, to go through it; merged
 CELL_PAIRS_S = 13.8  # one core, all extractors of configs/demo.toml
-EMBEDDED = 2 * (1280 + 384)  # bytes of both embeddings, a pair
 
 
 def figures(pairs: float) -> dict[str, str]:
@@ -42,7 +41,6 @@ def figures(pairs: float) -> dict[str, str]:
         "GET and HEAD": f"{gets:,.0f}",
         "PUT": f"{puts:,.0f}",
         "calls cost": f"{gets * GET_USD + (puts + lists) * PUT_USD:,.2f} USD",
-        "embeddings in one process, once": f"{pairs * EMBEDDED / 1e9:,.0f} GB",
     }
 
 

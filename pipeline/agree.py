@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from filters.concepts import Consensus
 from filters.concepts.clustering import Concepts
-from filters.embeddings import usable
-from pipeline.digests import digests, mixed
+from filters.concepts.nearest import has_direction
+from filters.hashing import hash_contents, hashed
+from pipeline.arrays import kept_arrays
 from pipeline.draw import draw
 from pipeline.exchange import SHARD, Answers, exchange
-from pipeline.relation import READS, kept
-from pipeline.remaining import ROW
+from pipeline.relation import FITTED, READS
+from pipeline.remaining import ROW, Remaining
 from pipeline.scores import Scores
 from pipeline.shuffle import Rows, Runs, partitions_for
 from pipeline.stages import ColumnStage
@@ -47,7 +48,8 @@ class Groups:
     def of(self, image_nD: NDArray[np.float16], uid_n2: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return the group of each pair, int64 [n] in [0, G)."""
         cluster_n = self.concepts.assign(image_nD).cluster_N
-        part_n = mixed(uid_n2, seed=self.seed) % self.parts_K[cluster_n].astype(np.uint64)
+        hash_n = hashed(uid_n2, salt=f"group:{self.seed}")
+        part_n = hash_n % self.parts_K[cluster_n].astype(np.uint64)
         first_K = np.cumsum(self.parts_K) - self.parts_K
         return first_K[cluster_n] + part_n.astype(np.int64)
 
@@ -66,7 +68,7 @@ def agree(stage: ColumnStage, consensus: Consensus, *, seed: int) -> Scores:
     Raises:
         ValueError: There is no readable pair in the whole pool.
     """
-    arrays = kept(stage, lambda: _train(stage, consensus, seed))
+    arrays = kept_arrays(stage.folder, FITTED, lambda: _train(stage, consensus, seed))
     parts_K, (pairs,) = arrays.pop("parts_K"), arrays.pop("pairs")
     groups = Groups(Concepts.from_arrays(arrays), parts_K, seed)
     schema = stage.scores.good(0, READS).schema
@@ -83,7 +85,9 @@ def agree(stage: ColumnStage, consensus: Consensus, *, seed: int) -> Scores:
 def _train(stage: ColumnStage, consensus: Consensus, seed: int) -> Mapping[str, NDArray[Any]]:
     """Find clusters on a sample, and cut those that are likely to be large."""
     execute = stage.place.execute
-    sample = draw(stage.scores, READS[:1], most=consensus.sample, seed=seed, execute=execute)
+    sample = draw(
+        Remaining(stage.scores), READS[:1], most=consensus.sample, seed=seed, execute=execute
+    )
     sample.require_some(consensus.column.name)
     image_ND = sample.embeddings[READS[0]]
     concepts = consensus.cluster(image_ND, pairs=sample.pairs, seed=seed)
@@ -97,7 +101,7 @@ def _train(stage: ColumnStage, consensus: Consensus, seed: int) -> Mapping[str, 
 def _ask(asked: _Asked, shard: int) -> Iterator[Rows]:
     table = asked.scores.good(shard, ["uid", *READS])
     image_nD, text_nD = (embedding(table, column) for column in READS)
-    at = np.flatnonzero(usable(image_nD) & usable(text_nD))
+    at = np.flatnonzero(has_direction(image_nD) & has_direction(text_nD))
     group_n = asked.groups.of(image_nD[at], uid_words(uids(table))[at])
     table = table.take(at).append_column(ROW, pa.array(at.astype(np.int32)))
     table = table.append_column(GROUP, pa.array(group_n))
@@ -111,7 +115,7 @@ def _answer(asked: _Asked, runs: Runs, partition: int) -> Iterator[pa.Table]:
         return
     image_nD, text_nD = (embedding(table, column) for column in READS)
     uid_n2, group_n = uid_words(uids(table)), table.column(GROUP).to_numpy()
-    digest_n = digests(np.concatenate([image_nD, text_nD], axis=1))
+    digest_n = hash_contents(np.concatenate([image_nD, text_nD], axis=1))
     order_n = np.lexsort((digest_n, uid_n2[:, 1], uid_n2[:, 0], group_n))
     ends = np.flatnonzero(np.diff(group_n[order_n])) + 1
     answer_n = np.empty(len(order_n), np.float32)

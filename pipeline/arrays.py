@@ -1,7 +1,7 @@
 """Named arrays as one file: whole or not at all, without pickle."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from zipfile import BadZipFile
 
@@ -9,6 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.folder import Folder
+
+
+def kept_arrays(
+    folder: Folder, name: str, make: Callable[[], Mapping[str, NDArray[Any]]]
+) -> dict[str, NDArray[Any]]:
+    """Return arrays that lie in a folder; they are made, if they do not yet.
+
+    Raises:
+        ValueError: What lies there is damaged.
+    """
+    if not folder.exists(name):
+        write_arrays(folder, name, make())
+    return read_arrays(folder, name)
 
 
 def write_arrays(folder: Folder, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.concepts.metaclip import Matcher, metaclip_probability, read_entries, threshold_for
-from filters.draws import uniform_of
 from filters.extract import Column
 from filters.extract.base import Values
+from filters.hashing import uniform
 from pipeline.fingerprint import file_digest
 from pipeline.remaining import ROW, Remaining, reason_column, spread
 from pipeline.schema import Reason
@@ -28,7 +28,7 @@ from pipeline.settings import Balance
 from pipeline.stages import Place, column_stage
 from pipeline.tables import uid_words, uids
 
-VERSION = 1  # of what is written for the same settings
+VERSION = 2  # of what is written for the same settings
 PROBABILITY = Column(
     "balance_p", "float32", "", "[0, 1]", "probability with which balancing keeps the pair"
 )
@@ -131,7 +131,7 @@ def _decide(
         caption_P, entry_P, count_E, captions=len(table), threshold=threshold
     ).astype(np.float32)
     # What is stored decides, so that anyone can see why.
-    drawn_m = uniform_of(uid_words(uids(table)), seed=work.seed, what="balance")
+    drawn_m = uniform(uid_words(uids(table)), salt=f"balance:{work.seed}")
     reasons, row_m = work.remaining.reasons(shard), table.column(ROW).to_numpy()
     reasons[row_m[drawn_m >= p_m]] = str(Reason.BALANCE)
     return {

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.embeddings import usable
-from pipeline.digests import digests, mixed
+from filters.concepts.nearest import has_direction
+from filters.hashing import hash_contents, hashed
 from pipeline.executors import Executor, some_at_once
-from pipeline.scores import Scores
+from pipeline.remaining import Remaining
 from pipeline.tables import embedding, uid_words, uids
 
 
@@ -23,7 +23,7 @@ class Sample:
     """Some pairs of a pool.
 
     Attributes:
-        pairs: Good pairs of the whole pool.
+        pairs: How many there are to draw from.
         embeddings: float16 [N, D] by column; N pairs sorted by uid, those of one uid by contents.
     """
 
@@ -57,33 +57,28 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Draw:
-    scores: Scores
+    remaining: Remaining
     columns: tuple[str, ...]
     seed: int
     below: int  # hashes that are taken, of 2 ** 64
 
 
 def draw(
-    scores: Scores, columns: Sequence[str], *, most: int, seed: int, execute: Executor
+    remaining: Remaining, columns: Sequence[str], *, most: int, seed: int, execute: Executor
 ) -> Sample:
     """Draw pairs that have all of these embeddings; about `most` of a pool that has more.
 
     Args:
-        scores: What is known of the pool.
+        remaining: The pairs to draw from.
         columns: Embeddings; a pair without one, of zeros, or with NaN in it is never drawn.
         most: Never more than that are drawn; all of a pool that has no more.
         seed: Of the hashes.
         execute: Where shards are read.
     """
-    shards = some_at_once(range(len(scores)))
-    pairs = sum(execute.map(_count, scores, shards, weights={}))
-    work = _Draw(scores, tuple(columns), seed, min(2**64, 2**64 * most // max(pairs, 1)))
+    pairs = remaining.count(execute)
+    work = _Draw(remaining, tuple(columns), seed, min(2**64, 2**64 * most // max(pairs, 1)))
+    shards = some_at_once(range(len(remaining.scores)))
     return Sample(pairs, _laid_out(list(execute.map(_take, work, shards, weights={})), most))
-
-
-def _count(scores: Scores, weights: Mapping[str, Path], shards: Sequence[int]) -> int:
-    del weights
-    return sum(len(scores.good(shard, ["status"])) for shard in shards)
 
 
 def _take(work: _Draw, weights: Mapping[str, Path], shards: Sequence[int]) -> _Part:
@@ -96,15 +91,16 @@ def _take(work: _Draw, weights: Mapping[str, Path], shards: Sequence[int]) -> _P
 
 
 def _of_shard(work: _Draw, shard: int) -> _Part:
-    uid_N2 = uid_words(uids(work.scores.good(shard, ["uid"])))
-    hash_N = mixed(uid_N2, seed=work.seed)
+    table = work.remaining.left(shard, ["uid", *work.columns])
+    uid_N2 = uid_words(uids(table))
+    hash_N = hashed(uid_N2, salt=f"sample:{work.seed}")
     at_n = np.flatnonzero(hash_N <= np.uint64(max(work.below - 1, 0)))
-    table = work.scores.good(shard, work.columns).take(at_n)
+    table = table.take(at_n)
     found = {column: embedding(table, column) for column in work.columns}
-    whole_n = np.logical_and.reduce([usable(vectors) for vectors in found.values()])
+    whole_n = np.logical_and.reduce([has_direction(vectors) for vectors in found.values()])
     found = {column: vectors[whole_n] for column, vectors in found.items()}
     at_n = at_n[whole_n]
-    digest_n = digests(np.concatenate(list(found.values()), axis=1))
+    digest_n = hash_contents(np.concatenate(list(found.values()), axis=1))
     return _Part(np.column_stack([hash_N[at_n], uid_N2[at_n], digest_n]), found)
 
 

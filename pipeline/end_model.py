@@ -16,9 +16,9 @@ from threadpoolctl import threadpool_limits
 
 from filters.ensemble import LabelModel
 from filters.ensemble.end_model import EndModel, EndModelSettings, fit_end_model, soft_labels
+from filters.hashing import hashed
 from filters.rules import Primitive
 from pipeline.executors import Executor, some_at_once
-from pipeline.hashing import hash_uids
 from pipeline.scores import Scores
 from pipeline.tables import embedding, holds_numbers, is_embedding, numbers, uid_words, uids
 
@@ -99,7 +99,7 @@ class _Sample:
     def lowest(self, rows: int) -> "_Sample":
         """Return those of lowest hash, at most `rows` of them."""
         uid_N2 = self.uid_N2
-        return self.take(np.lexsort((uid_N2[:, 1], uid_N2[:, 0], hash_uids(uid_N2)))[:rows])
+        return self.take(np.lexsort((uid_N2[:, 1], uid_N2[:, 0], hashed(uid_N2)))[:rows])
 
     @classmethod
     def joined(cls, parts: Sequence["_Sample"]) -> "_Sample":

@@ -1,19 +1,20 @@
 """Rows go to whoever answers for their key, and the answers come back to their shards."""
 
+import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.executors import Executor, some_at_once
+from pipeline.executors import Executor, at_once, some_at_once
 from pipeline.folder import Folder
 from pipeline.shuffle import Rows, Runs, shuffle
 
 SHARD = "shard"  # index of a row's shard, int32; its `row` is its place among the good ones
-SHARDS_A_PARTITION = 16  # that answers come back to together
 
 Ask = Callable[[Any, int], Iterable[Rows]]
 Answer = Callable[[Any, Runs, int], Iterable[pa.Table]]
@@ -25,16 +26,25 @@ class Answers:
 
     Attributes:
         runs: Tables with `shard`, `row` and what was answered.
+        together: Shards whose answers are in one partition, as many as a task does.
+        name: Of nothing else, so that what was read can be known again.
     """
 
-    runs: Runs
+    runs: Runs = field(compare=False)
+    together: int
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def of(self, shard: int) -> pa.Table | None:
         """Return the answers to a shard's rows, in order of `row`; None without any."""
-        table = self.runs.read(shard // SHARDS_A_PARTITION)
+        table = _read(self, shard // self.together)
         if table is None:
             return None
         return table.filter(pc.equal(table.column(SHARD), shard)).sort_by("row")
+
+
+@lru_cache(maxsize=2)  # a task does shard after shard, and may have two kinds of answers
+def _read(answers: Answers, partition: int) -> pa.Table | None:
+    return answers.runs.read(partition)
 
 
 def exchange(
@@ -66,13 +76,13 @@ def exchange(
         _ask, (ask, shared), some_at_once(range(shards)),
         partitions=partitions, folder=folder / "there", execute=execute,
     )  # fmt: skip
-    todo = np.flatnonzero(sent.rows_P).tolist()
+    todo, together = np.flatnonzero(sent.rows_P).tolist(), at_once(shards)
     back = shuffle(
-        _answer, (answer, shared, sent), todo,
-        partitions=-(-shards // SHARDS_A_PARTITION), folder=folder / "back", execute=execute,
+        _answer, (answer, shared, sent, together), todo,
+        partitions=-(-shards // together), folder=folder / "back", execute=execute,
     )  # fmt: skip
     sent.remove()
-    return Answers(back)
+    return Answers(back, together)
 
 
 def _ask(work: tuple[Ask, Any], shards: Iterable[int]) -> Iterator[Rows]:
@@ -83,8 +93,8 @@ def _ask(work: tuple[Ask, Any], shards: Iterable[int]) -> Iterator[Rows]:
             yield Rows(rows.table.append_column(SHARD, index), rows.partition_N)
 
 
-def _answer(work: tuple[Answer, Any, Runs], partition: int) -> Iterator[Rows]:
-    answer, shared, sent = work
+def _answer(work: tuple[Answer, Any, Runs, int], partition: int) -> Iterator[Rows]:
+    answer, shared, sent, together = work
     for table in answer(shared, sent, partition):
         shard_N = table.column(SHARD).to_numpy()
-        yield Rows(table, (shard_N // SHARDS_A_PARTITION).astype(np.int32))
+        yield Rows(table, (shard_N // together).astype(np.int32))

@@ -92,11 +92,16 @@ class Folder:
             self._put(lambda: fs.pipe_file(posixpath.join(root, name), data))
 
     @contextmanager
-    def open_write(self, name: str) -> Iterator[BinaryIO]:
+    def open_write(self, name: str, *, lasting: bool = True) -> Iterator[BinaryIO]:
         """Open a file for writing; it appears whole when the block ends, or never if it raises.
 
         Local: a temporary name, then renamed. Object store: a local file without a name, then
         uploaded, since fsspec's own files publish what they have when the block raises.
+
+        Args:
+            name: Of the file.
+            lasting: Whether it has to outlive the machine's next crash; waiting for the disk takes
+                longer than writing, and what is scratch is written again.
 
         Raises:
             DiskFull: The disk is full; nothing is left behind.
@@ -105,7 +110,7 @@ class Folder:
         """
         fs, root = self._fs()
         if isinstance(fs, LocalFileSystem):
-            with self._open_local(fs, root, name) as file:
+            with self._open_local(fs, root, name, lasting=lasting) as file:
                 yield file
             return
         with self._telling_full(tempfile.gettempdir()), tempfile.TemporaryFile() as spool:
@@ -201,7 +206,9 @@ class Folder:
         return connect(self.url)
 
     @contextmanager
-    def _open_local(self, fs: Any, root: str, name: str) -> Iterator[BinaryIO]:
+    def _open_local(
+        self, fs: Any, root: str, name: str, *, lasting: bool = True
+    ) -> Iterator[BinaryIO]:
         temporary = Path(root, f".{name}.{uuid.uuid4().hex}.tmp")
         with self._telling_full(self.url):
             try:
@@ -214,8 +221,9 @@ class Folder:
             try:
                 with file:
                     yield file
-                    file.flush()
-                    os.fsync(file.fileno())
+                    if lasting:
+                        file.flush()
+                        os.fsync(file.fileno())
                 fs.mv(str(temporary), posixpath.join(root, name))
             finally:
                 temporary.unlink(missing_ok=True)

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from filters.concepts import Consensus
 from filters.concepts.clustering import Map
 from pipeline.agree import agree
+from pipeline.arrays import kept_arrays
 from pipeline.draw import draw
 from pipeline.ledger import Ledger
 from pipeline.mapped import mapped
-from pipeline.relation import READS, Relation, columns_of, kept, locate_relation, views_of
+from pipeline.relation import FITTED, READS, Relation, columns_of, locate_relation, views_of
+from pipeline.remaining import Remaining
 from pipeline.scores import Scores
 from pipeline.stages import ColumnStage, Place
 from pipeline.tables import embedding
@@ -81,13 +83,14 @@ def relate(scores: Scores, relation: Fits | Consensus, *, place: Place, seed: in
         return stage.known()
     if isinstance(relation, Consensus):
         return agree(stage, relation, seed=seed)
-    fitted = relation.restore(kept(stage, lambda: _fit(stage, relation, seed)))
+    arrays = kept_arrays(stage.folder, FITTED, lambda: _fit(stage, relation, seed))
+    fitted = relation.restore(arrays)
     return stage.fill(_score, _Work(fitted, _names(relation, scores.columns)))
 
 
 def _fit(stage: ColumnStage, relation: Fits, seed: int) -> Mapping[str, NDArray[Any]]:
     execute = stage.place.execute
-    sample = draw(stage.scores, READS, most=relation.sample, seed=seed, execute=execute)
+    sample = draw(Remaining(stage.scores), READS, most=relation.sample, seed=seed, execute=execute)
     sample.require_some(relation.column.name)
     logger.info("%s: fitted on %d of %d pairs", relation.column.name, len(sample), sample.pairs)
     image_ND, text_ND = (sample.embeddings[column] for column in READS)

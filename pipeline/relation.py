@@ -1,21 +1,16 @@
 """What relates picture and caption to those of the whole pool: its columns, and where they are."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
-
-from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol
 
 from filters.extract import Column
 from pipeline.fingerprint import fingerprint
 from pipeline.ledger import Ledger
 from pipeline.scores import Located, Scores, locate
 from pipeline.shards import Shard
-from pipeline.stages import ColumnStage
 
 READS = ("image_embedding", "text_embedding")
-FITTED = "fitted.safetensors"  # beside a stage's tables
+FITTED = "fitted.npz"  # beside a stage's tables
 
 
 class Relation(Protocol):
@@ -52,22 +47,3 @@ def locate_relation(
     )
     writes = {writer: [column.name for column in columns_of(relation, scores.columns)]}
     return f"{name}-{writer}", locate(shards, writes, ledger)
-
-
-def kept(
-    stage: ColumnStage, fit: Callable[[], Mapping[str, NDArray[Any]]]
-) -> dict[str, NDArray[Any]]:
-    """Return the arrays that hold for all shards of a stage; a run that goes on fits nothing anew.
-
-    Raises:
-        ValueError: What was written down is damaged.
-    """
-    if not stage.folder.exists(FITTED):
-        stage.folder.write(FITTED, save(dict(fit())))
-    try:
-        return load(stage.folder.read(FITTED))
-    except SafetensorError as error:
-        raise ValueError(
-            f"{stage.name}: got {stage.folder.path(FITTED)}, which cannot be read, expected what "
-            f"was fitted; delete it, and it is fitted again ({error})"
-        ) from error

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters.extract.base import Values
+from filters.hashing import hashed
 from filters.rules import DROP, Primitive
 from pipeline.exchange import SHARD, Answers, exchange
 from pipeline.remaining import ROW, Remaining, reason_column
@@ -17,7 +18,6 @@ from pipeline.tables import uid_words, uids
 from pipeline.votes import unpack, vote_columns
 
 REASON = reason_column("screen")
-MIX = np.uint64(0x9E3779B97F4A7C15)  # uids may well be in order
 ROW_BYTES = 32  # a uid, and where it is from
 
 
@@ -41,9 +41,9 @@ def screen(scores: Scores, rules: Sequence[Primitive], *, place: Place) -> Remai
 def _send_uids(shared: tuple[Scores, int], shard: int) -> Iterator[Rows]:
     scores, partitions = shared
     table = scores.good(shard, ["uid"])
-    mixed_N = uid_words(uids(table)).sum(axis=1) * MIX >> np.uint64(32)
+    partition_N = (hashed(uid_words(uids(table))) % np.uint64(partitions)).astype(np.int32)
     row_N = pa.array(np.arange(len(table), dtype=np.int32))
-    yield Rows(table.append_column(ROW, row_N), (mixed_N % np.uint64(partitions)).astype(np.int32))
+    yield Rows(table.append_column(ROW, row_N), partition_N)
 
 
 def _find_repeated(_: object, runs: Runs, partition: int) -> Iterator[pa.Table]:

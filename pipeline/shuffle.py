@@ -133,19 +133,22 @@ def _send(work: _Work, weights: Mapping[str, Path], item: tuple[int, Any]) -> li
     number, what = item
     written: list[_Written] = []
     held: list[Rows] = []
+    held_bytes = 0
 
     def flush() -> None:
-        if held:
-            name = f"run-{number:09}-{len(written):05}.arrow"
-            written.append(_write(work.folder, name, held))
-            held.clear()
+        name = f"run-{number:09}-{len(written):05}.arrow"
+        written.append(_write(work.folder, name, held))
+        held.clear()
 
     for rows in work.send(work.shared, what):
         if len(rows.table):
             held.append(rows)
-        if sum(part.table.nbytes for part in held) >= RUN_BYTES:
+            held_bytes += rows.table.nbytes
+        if held_bytes >= RUN_BYTES:
             flush()
-    flush()
+            held_bytes = 0
+    if held:
+        flush()
     return written
 
 
@@ -157,7 +160,7 @@ def _write(folder: Folder, name: str, parts: Sequence[Rows]) -> _Written:
     held, count = np.unique(partition_N, return_counts=True)
     schema = table.schema.with_metadata({PARTITIONS: held.astype("<i4").tobytes()})
     ends = np.cumsum(count)
-    with folder.open_write(name) as file, pa.ipc.new_file(file, schema) as writer:
+    with folder.open_write(name, lasting=False) as file, pa.ipc.new_file(file, schema) as writer:
         for start, rows in zip(ends - count, count, strict=True):
             (batch,) = table.slice(start, rows).combine_chunks().to_batches()
             writer.write_batch(batch)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from filters.hashing import uniform
 from pipeline.decisions import REASON, Decisions, decisions_of
 from pipeline.executors import some_at_once
 from pipeline.fingerprint import fingerprint
@@ -26,7 +27,7 @@ from pipeline.schema import UID_BYTES, UID_DTYPE, Reason
 from pipeline.scores import Scores
 from pipeline.shuffle import Rows, Runs, partitions_for, shuffle
 from pipeline.stages import Place
-from pipeline.tables import encode, parquet_writer
+from pipeline.tables import encode, parquet_writer, uid_words
 
 READS = ("uid", REASON, "p_keep", "concept")
 ROW_BYTES = 32  # of a row on its way
@@ -164,17 +165,8 @@ def _sample(
     found = [np.zeros(0, f"S{UID_BYTES}")]
     for shard in shards:
         uid_N = _uids(decisions_of(scores, (), shard, ["uid"]))
-        found.append(uid_N[_mixed(uid_N) <= share * 2.0**64])
+        found.append(uid_N[uniform(uid_words(uid_N), salt="ends") < share])
     return np.concatenate(found)
-
-
-def _mixed(uid_N: NDArray[np.bytes_]) -> NDArray[np.uint64]:
-    """Hash uids, uint64 [N]: both words through the finaliser of SplitMix64."""
-    word_N2 = uid_N.view("<u8").reshape(-1, 2)
-    mixed_N = word_N2[:, 0] ^ (word_N2[:, 1] * np.uint64(0x9E3779B97F4A7C15))
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed_N = (mixed_N ^ (mixed_N >> np.uint64(shift))) * np.uint64(factor)
-    return mixed_N ^ (mixed_N >> np.uint64(31))
 
 
 def _send(work: _Work, shards: Sequence[int]) -> Iterator[Rows]:

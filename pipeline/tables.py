@@ -129,9 +129,9 @@ def numbers(table: pa.Table, name: str, dtype: type[np.floating]) -> NDArray[Any
     return column.fill_null(np.nan).to_numpy()
 
 
-def uids(table: pa.Table) -> NDArray[np.bytes_]:
-    """Return the uids of a table, S16 [N]; they sort as their bytes do."""
-    column = table.column("uid").combine_chunks()
+def uids(table: pa.Table, name: str = "uid") -> NDArray[np.bytes_]:
+    """Return uids of a table, S16 [N]; they sort as their bytes do."""
+    column = table.column(name).combine_chunks()
     if not len(column):
         return np.zeros(0, f"S{UID_BYTES}")
     start = column.offset * UID_BYTES
@@ -141,7 +141,7 @@ def uids(table: pa.Table) -> NDArray[np.bytes_]:
 
 def uid_words(uid_N: NDArray[np.bytes_]) -> NDArray[np.uint64]:
     """Return uids as two numbers each, uint64 [N, 2], the high word first."""
-    return np.frombuffer(uid_N.tobytes(), ">u8").astype(np.uint64).reshape(-1, 2)
+    return np.ascontiguousarray(uid_N).view(">u8").astype(np.uint64).reshape(-1, 2)
 
 
 def embedding(table: pa.Table, name: str) -> NDArray[np.float16]:

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -45,9 +46,10 @@ class Rarity(Derive):
     def load(self, weights: Mapping[str, Path], counts: Counts | None) -> Map:
         del weights
         assert counts is not None
-        if self.kills and Path(self.kills).exists():
-            Path(self.kills).unlink()
-            os.kill(os.getpid(), signal.SIGKILL)
+        if self.kills:
+            with suppress(FileNotFoundError):  # another worker may have been faster
+                Path(self.kills).unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
 
         def make(columns: Columns) -> dict[str, Values]:
             words_N = np.asarray(columns["caption_words"]).astype(np.uint64)

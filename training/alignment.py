@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from filters.concepts.clustering import Map
 from filters.extract import Column
 from filters.extract.views import MEANING, alignment_column, embedding_column
-from pipeline.digests import digests
+from filters.hashing import hash_contents
 from training.losses import siglip_init, siglip_loss
 from training.projections import Projections, Tower
 
@@ -58,7 +58,7 @@ class Alignment:
     views: ClassVar[Mapping[str, Column]] = {
         embedding_column(view).name: alignment_column(view) for view in MEANING
     }
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
         """Refuse what cannot be fitted."""
@@ -117,7 +117,7 @@ class Alignment:
             Tower.of(np.stack(head_FDK), mean_D=scale.mean_D.numpy(), scale_D=scale.scale_D.numpy())
             for head_FDK, scale in zip(zip(*heads, strict=True), scales, strict=True)
         )
-        digest_P, first_P = np.unique(digests(image_ND), return_index=True)
+        digest_P, first_P = np.unique(hash_contents(image_ND), return_index=True)
         return Projections(image, text, digest_P, fold_N[first_P].astype(np.int16))
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> Projections:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.embeddings import usable
-from pipeline.digests import digests
+from filters.concepts.nearest import has_direction
+from filters.hashing import hash_contents
 
 BLOCK = 2048  # rows that are widened to float64 at a time
 
@@ -96,7 +96,7 @@ class Projections:
 
         A picture that none of them has seen is dealt out by its digest.
         """
-        digest_N = digests(image_ND)
+        digest_N = hash_contents(image_ND)
         at_N = np.searchsorted(self.digest_P, digest_N).clip(max=len(self.digest_P) - 1)
         dealt_N = (digest_N % np.uint64(len(self.image.weight_FDK))).astype(np.int64)
         return np.where(self.digest_P[at_N] == digest_N, self.fold_P[at_N], dealt_N)
@@ -115,11 +115,11 @@ class Projections:
             missing: zeros, or not finite. A row's depends on that row alone.
         """
         fold_N = self.folds(next(iter(pictures.values())))
-        said_N = usable(text_ND)
+        said_N = has_direction(text_ND)
         found = {}
         for column, image_ND in pictures.items():
             cosine_N = np.full(len(text_ND), np.nan, np.float32)
-            seen_N = said_N & usable(image_ND)
+            seen_N = said_N & has_direction(image_ND)
             for fold in range(len(self.image.weight_FDK)):
                 at = np.flatnonzero(seen_N & (fold_N == fold))
                 for rows in np.split(at, range(BLOCK, len(at), BLOCK)):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.concepts.starts import mixed
+from filters.hashing import hashed
 
 
 def balanced_quotas(
@@ -71,7 +71,7 @@ def _shared(
     share_K = np.minimum(level_P[parent_K], size_K)
     left_P = quota_P - _per_parent(share_K, parent_K, parents)
     more = np.flatnonzero(size_K > share_K)  # children that could take one more
-    hash_K = mixed(mixed(np.array([seed % 2**64], np.uint64)) ^ more.astype(np.uint64))
+    hash_K = hashed(more.astype(np.uint64)[:, None], salt=f"balanced:{seed}")
     order = more[np.lexsort((more, hash_K, parent_K[more]))]
     rank = np.arange(len(order)) - np.searchsorted(parent_K[order], parent_K[order])
     share_K[order[rank < left_P[parent_K[order]]]] += 1

@@ -42,7 +42,7 @@ class Consensus:
         "consensus", "float32", "", "[-1, 1]", "caption against captions of similar pictures"
     )
     views: ClassVar[Mapping[str, Column]] = {}
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         """Check that the numbers fit."""

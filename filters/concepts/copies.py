@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.concepts.tiles import checked_order
+from filters.hashing import mixed
 
 WIDTH = 64
 PAIRS = 2**20  # compared at once: about 50 MB
@@ -107,7 +108,7 @@ def bands(hash_N: Hashes, *, bits: int, agree: int = 1) -> Hashes:
         ValueError: There are not so many bits.
     """
     keys = [
-        _mixed((hash_N & mask) + np.uint64(0x9E3779B97F4A7C15 * (c + 1) % 2**WIDTH))
+        mixed((hash_N & mask) + mixed(np.array([c], np.uint64)))
         for c, mask in enumerate(_masks(bits, agree))
     ]
     return np.stack(keys, axis=1)
@@ -217,13 +218,6 @@ def _agree(count: int, bits: int) -> int:
         return comb(bits + agree, agree) * (SORTING + share * count / 2)
 
     return min(range(MOST_AGREE + 1), key=work)
-
-
-def _mixed(value_N: Hashes) -> Hashes:
-    """Spread values over 64 bits, one to one (the finaliser of SplitMix64, Steele et al., 2014)."""
-    value_N = (value_N ^ (value_N >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value_N = (value_N ^ (value_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value_N ^ (value_N >> np.uint64(31))
 
 
 def _first_of_equals(hash_N: Hashes) -> NDArray[np.int64]:

@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from filters.hashing import hashed
+
 Which = Literal["hard", "easy", "random"]
 LAST = np.uint32((1 << 32) - 1)
 WORD, ONES = np.uint64(32), np.uint64(LAST)  # half of 64 bits: how many, and the lower ones
@@ -79,7 +81,8 @@ def keys(
         seed: Of `random`.
     """
     if which == "random":
-        return _hash(uid_N2, seed)
+        hash_N = hashed(uid_N2, salt=f"quota:{seed}")
+        return (hash_N >> WORD).astype(np.uint32)
     near_N = np.asarray(distance_N, np.float32) + np.float32(0)  # -0 becomes 0
     bits_N = near_N.view(np.int32)
     key_N = (bits_N ^ ((bits_N >> 31) | np.int32(-(1 << 31)))).view(np.uint32)  # rises with it
@@ -214,14 +217,3 @@ def _ties(tied_n: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int6
     in_a_tie_n[:-1] |= tied_n[1:]
     at_n = np.flatnonzero(in_a_tie_n)
     return at_n, np.append(np.flatnonzero(~tied_n[at_n]), len(at_n))
-
-
-def _hash(uid_N2: NDArray[np.uint64], seed: int) -> NDArray[np.uint32]:
-    """Mix each uid into 32 bits (SplitMix64's finaliser), as uids may well be in order."""
-    mixed_N = np.full(len(uid_N2), seed, np.uint64)
-    for word in range(uid_N2.shape[1]):
-        mixed_N = mixed_N + uid_N2[:, word] + np.uint64(0x9E3779B97F4A7C15)
-        mixed_N = (mixed_N ^ (mixed_N >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed_N = (mixed_N ^ (mixed_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed_N ^= mixed_N >> np.uint64(31)
-    return (mixed_N >> np.uint64(32)).astype(np.uint32)

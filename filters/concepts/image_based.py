@@ -9,8 +9,8 @@ Letters: N pictures, K centroids, T target pictures, D dimensions.
 import numpy as np
 from numpy.typing import NDArray
 
+from filters.concepts.nearest import has_direction
 from filters.concepts.products import tiles
-from filters.embeddings import usable
 
 
 def nearest(
@@ -34,7 +34,7 @@ def nearest(
         better_n = value_n > best_N[rows]
         best_N[rows] = np.where(better_n, value_n, best_N[rows])
         nearest_N[rows] = np.where(better_n, at_n + others.start, nearest_N[rows])
-    return np.where(usable(vectors_ND), nearest_N, -1)
+    return np.where(has_direction(vectors_ND), nearest_N, -1)
 
 
 def wanted(target_TD: NDArray[np.floating], centroid_KD: NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -10,8 +10,8 @@ Letters: N pairs, R references, D dimensions, B pairs of a batch.
 import numpy as np
 from numpy.typing import NDArray
 
+from filters.concepts.nearest import has_direction
 from filters.concepts.products import tiles
-from filters.embeddings import usable
 
 TEMPERATURE = 0.01  # of OpenAI's CLIP models, and of most that were trained like them
 
@@ -47,7 +47,7 @@ def neg_clip_loss(
     Returns:
         NaN where an embedding is missing (zeros) or not finite.
     """
-    usable_N = usable(image_ND) & usable(text_ND)
+    usable_N = has_direction(image_ND) & has_direction(text_ND)
     image, text = image_ND[usable_N], text_ND[usable_N]
     own_n = np.einsum("nd,nd->n", image.astype(np.float64), text.astype(np.float64))
     per_text = _log_sum(image, reference_text_RD, own_n, excluded_N[usable_N], temperature)

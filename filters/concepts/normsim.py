@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from filters.concepts.nearest import has_direction
 from filters.concepts.products import ROWS, tiles
-from filters.embeddings import usable
 
 GRAM_ROWS = 8192  # that are widened at a time
 Norm = Literal["2", "inf"]
@@ -46,7 +46,7 @@ def normsim_2(image_ND: NDArray[np.floating], gram_DD: NDArray[np.float64]) -> N
         with np.errstate(invalid="ignore"):
             square = np.einsum("nd,nd->n", image @ gram_DD, image)[: len(some)]
         score_N[start : start + ROWS] = np.sqrt(np.maximum(square, 0))
-    return np.where(usable(image_ND), score_N, np.nan)
+    return np.where(has_direction(image_ND), score_N, np.nan)
 
 
 def normsim_inf(
@@ -60,7 +60,7 @@ def normsim_inf(
     for rows, _, product in tiles(image_ND, target_TD):
         np.abs(product, out=product)
         score_N[rows] = np.fmax(score_N[rows], np.fmax.reduce(product, axis=1))
-    return np.where(usable(image_ND), score_N, np.float32(np.nan))
+    return np.where(has_direction(image_ND), score_N, np.float32(np.nan))
 
 
 def normsim(

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.concepts.nearest import BLOCK, Points, in_threads, nearest
+from filters.hashing import mixed
 
 Start = Literal["sampled", "parallel"]
 
 ROUNDS = 5  # Bahmani et al., section 5: five rounds are as good as k-means++
-MIX = [np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)]
 
 
 def start_from(vectors_ND: Points, *, clusters: int, seed: int, start: Start) -> NDArray:
@@ -53,17 +53,6 @@ def keys(vectors_ND: Points, *, seed: int) -> NDArray[np.uint64]:
     for _ in in_threads(hashed, range(0, len(vectors_ND), BLOCK)):
         pass
     return mixed(key_N)
-
-
-def mixed(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return splitmix64 of each number (Steele et al., 2014), a permutation that looks random."""
-    word = word + MIX[0]
-    word ^= word >> np.uint64(30)
-    word *= MIX[1]
-    word ^= word >> np.uint64(27)
-    word *= MIX[2]
-    word ^= word >> np.uint64(31)
-    return word
 
 
 def _candidates(

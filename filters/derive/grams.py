@@ -3,12 +3,13 @@
 Shape letters: C captions, S places in the stream of all their words.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from filters.hashing import hash_text, mixed
 
 LENGTH_BITS = 3  # of a key hold n: runs of at most 7 words
 LONGEST = 2**LENGTH_BITS - 1
@@ -50,7 +51,7 @@ def stream_of(
     split = [[*before, *words_of(caption), *after] for caption in captions]
     length_C = np.array([len(words) for words in split], np.int64)
     flat = [word for words in split for word in words]
-    known = {word: _hash(word) for word in dict.fromkeys(flat)}
+    known = {word: hash_text(word) for word in dict.fromkeys(flat)}
     start_C = np.cumsum(length_C) - length_C
     caption_S = np.repeat(np.arange(len(split)), length_C)
     return Stream(
@@ -83,7 +84,7 @@ def gram_keys(stream: Stream, longest: int, *, bits: int = HASH_BITS) -> list[ND
         earlier_S = np.zeros_like(chain_S)
         if n > 1:
             earlier_S[1:] = chain_S[:-1]
-        chain_S = _mixed(earlier_S * np.uint64(0x9E3779B97F4A7C15) + stream.word_S)
+        chain_S = mixed(earlier_S + stream.word_S)
         keys.append((chain_S & mask) << np.uint64(LENGTH_BITS) | np.uint64(n))
     return keys
 
@@ -99,14 +100,3 @@ def pairs_of(
     """
     key_K, at_P = np.unique(key_P, return_inverse=True)
     return key_K, at_P, caption_P * len(key_K) + at_P
-
-
-def _hash(word: str) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")
-
-
-def _mixed(value_S: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Scatter the bits (the finaliser of SplitMix64, a bijection)."""
-    value_S = (value_S ^ (value_S >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value_S = (value_S ^ (value_S >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value_S ^ (value_S >> np.uint64(31))

@@ -15,10 +15,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from filters.concepts.nearest import has_direction
 from filters.concepts.neg_clip_loss import TEMPERATURE, neg_clip_loss
 from filters.derive.base import Columns, Derive, Map
 from filters.derive.sample import Sample
-from filters.embeddings import usable
 from filters.extract.base import Column, Values
 
 
@@ -46,6 +46,7 @@ class NegClipLoss(Derive[Sample]):
 
     takes: ClassVar[tuple[str, ...]] = ("embedding",)
     kind: Literal["neg_clip_loss"] = "neg_clip_loss"
+    version = 2
     name: str = "neg_clip_loss"
     image: str = "clip_image"
     text: str = "clip_text"
@@ -78,7 +79,7 @@ class NegClipLoss(Derive[Sample]):
     def count(self, columns: Columns) -> Sample:
         """Propose references."""
         image_nD, text_nD = self._embeddings(columns)
-        usable_n = usable(image_nD) & usable(text_nD)
+        usable_n = has_direction(image_nD) & has_direction(text_nD)
         return Sample.of(
             np.asarray(columns["uid"])[usable_n],
             (image_nD[usable_n], text_nD[usable_n]),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.derive.pooled import Pooled
-from filters.draws import drawn
+from filters.hashing import hashed
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Sample(Pooled):
 
     def __post_init__(self) -> None:
         """Draw."""
-        drawn_KR = [drawn(self.uid_R2, seed=self.seed, what=draw) for draw in self.draws]
+        drawn_KR = [hashed(self.uid_R2, salt=f"{draw}:{self.seed}") for draw in self.draws]
         object.__setattr__(self, "_drawn_KR", np.stack(drawn_KR))
 
     @classmethod

@@ -42,6 +42,7 @@ class Surprise(Derive[Counts]):
     order: int = 3
     bits: int = HASH_BITS
     model: str = ""
+    version = 2
     reads = ("caption",)
     columns = (
         Column("caption_surprise", "float32", "bit", "[0, inf)", "per token, without the picture"),

@@ -46,6 +46,7 @@ class Templates(Derive[Counts]):
     least: int = 20
     share: float = 1e-4
     bits: int = HASH_BITS
+    version = 2
     reads = ("caption",)
     columns = (
         Column("caption_template", "float32", "", "[0, 1]", "share of words in frequent phrases"),

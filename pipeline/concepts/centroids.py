@@ -1,17 +1,16 @@
 """Clusters of a sample, found once and kept beside the tables of the stage that assigns them."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from filters.concepts import AnyClustering, Concepts
-from pipeline.arrays import read_arrays, write_arrays
-from pipeline.concepts.sample import training_sample
-from pipeline.executors import Executor
+from pipeline.arrays import kept_arrays
+from pipeline.draw import draw
+from pipeline.mapped import mapped
 from pipeline.remaining import Remaining
 from pipeline.stages import ColumnStage
 
@@ -32,36 +31,28 @@ def find_concepts(
         clustering: How clusters are found.
         seed: Of sample and clusters.
     """
-    if stage.folder.exists(CENTROIDS):
-        return Concepts.from_arrays(read_arrays(stage.folder, CENTROIDS))
-    execute = stage.place.execute
-    sample_ND = training_sample(
-        remaining, column=column, rows=clustering.points, seed=seed, execute=execute
+    found = kept_arrays(
+        stage.folder, CENTROIDS, lambda: _train(stage, remaining, column, clustering, seed)
     )
+    return Concepts.from_arrays(found)
+
+
+def _train(
+    stage: ColumnStage, remaining: Remaining, column: str, clustering: AnyClustering, seed: int
+) -> Mapping[str, NDArray[Any]]:
+    execute = stage.place.execute
+    sample = draw(remaining, [column], most=clustering.points, seed=seed, execute=execute)
+    sample_ND = sample.embeddings[column]
+    logger.info(
+        "%s: clusters are found from %d of %d pairs, %d bytes",
+        column, len(sample), sample.pairs, sample_ND.nbytes,
+    )  # fmt: skip
     if len(sample_ND):
-        concepts = clustering.train(sample_ND, seed=seed, map=partial(_in_tasks, execute))
+        concepts = clustering.train(sample_ND, seed=seed, map=mapped(execute))
     else:
         concepts = Concepts(np.zeros((0, sample_ND.shape[1]), np.float32))
     logger.info(
         "%s: %d clusters, mean distance %.4f to their centroids, %d mended",
         column, concepts.clusters, concepts.inertia, concepts.mended,
     )  # fmt: skip
-    write_arrays(stage.folder, CENTROIDS, concepts.to_arrays())
-    return concepts
-
-
-def _in_tasks(
-    execute: Executor, function: Callable[[Any], Any], items: Iterable[Any]
-) -> Iterable[Any]:
-    """Return `function` of each item, in order, done where the executor does things."""
-    numbered = list(enumerate(items))
-    found = dict(execute.map(_numbered, function, numbered, weights={}))
-    return [found[number] for number, _ in numbered]
-
-
-def _numbered(
-    function: Callable[[Any], Any], weights: Mapping[str, Path], item: tuple[int, Any]
-) -> tuple[int, Any]:
-    del weights
-    number, what = item
-    return number, function(what)
+    return concepts.to_arrays()

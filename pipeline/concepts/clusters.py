@@ -15,7 +15,7 @@ from filters.concepts import AnyClustering, Concepts
 from filters.concepts.density import Spread
 from filters.extract import Column
 from filters.extract.base import Values
-from pipeline.arrays import read_arrays, write_arrays
+from pipeline.arrays import kept_arrays
 from pipeline.concepts.centroids import find_concepts
 from pipeline.executors import some_at_once
 from pipeline.remaining import ROW, Remaining, spread
@@ -76,7 +76,7 @@ def cluster_pairs(
     """
     stage = column_stage(
         remaining.scores, f"{prefix}clusters", cluster_columns(prefix), place=place,
-        reads=reads_of(remaining, embedding), version=1,
+        reads=reads_of(remaining, embedding), version=2,
         embedding=embedding, reason=remaining.reason, clustering=clustering, seed=seed,
     )  # fmt: skip
     concepts = find_concepts(stage, remaining, embedding, clustering, seed=seed)
@@ -136,13 +136,14 @@ def _assign(work: _Work, scores: Scores, shard: int) -> dict[str, Values]:
 
 def _spread(stage: ColumnStage, clustered: Remaining, prefix: str, clusters: int) -> Spread:
     """Return sizes and summed distances; they are kept beside the stage's tables."""
-    if stage.folder.exists(SPREAD):
-        return Spread(**read_arrays(stage.folder, SPREAD))
-    shared, todo = (clustered, prefix, clusters), some_at_once(range(len(clustered.scores)))
-    parts = stage.place.execute.map(_spread_some, shared, todo, weights={})
-    found = sum(parts, Spread.of(NOBODY, NOWHERE, concepts=clusters))
-    write_arrays(stage.folder, SPREAD, {"size_K": found.size_K, "sum_K": found.sum_K})
-    return found
+
+    def add_up() -> dict[str, NDArray[np.int64]]:
+        shared, todo = (clustered, prefix, clusters), some_at_once(range(len(clustered.scores)))
+        parts = stage.place.execute.map(_spread_some, shared, todo, weights={})
+        found = sum(parts, Spread.of(NOBODY, NOWHERE, concepts=clusters))
+        return {"size_K": found.size_K, "sum_K": found.sum_K}
+
+    return Spread(**kept_arrays(stage.folder, SPREAD, add_up))
 
 
 def _spread_some(

@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.concepts.precedence import needed, precedence, words_of
+from filters.hashing import hashed
+from pipeline.concepts.precedence import needed, precedence
 from pipeline.exchange import SHARD, Answers, exchange
-from pipeline.hashing import hash_uids
 from pipeline.remaining import ROW, Remaining
 from pipeline.settings import Prefer
 from pipeline.shuffle import Rows, Runs, partitions_for
 from pipeline.stages import ColumnStage
+from pipeline.tables import uid_words, uids
 
 ROW_BYTES = 256  # 41 are sent; the rest is for sorting, and for tasks that are soon done
 WHICH = "which"  # index of the hash that is equal, int8
@@ -90,7 +91,7 @@ def _ask(shared: tuple[Search, int], shard: int) -> Iterator[Rows]:
         table = search.candidates(shard, column)
         index = pa.array(np.full(len(table), which, np.int8))
         which_N = np.full(len(table), which, np.uint64)
-        key_N = hash_uids(np.stack([which_N, numpy_of(table, "hash")], axis=1))
+        key_N = hashed(np.stack([which_N, numpy_of(table, "hash")], axis=1))
         partition_N = (key_N % np.uint64(partitions)).astype(np.int32)
         yield Rows(table.append_column(WHICH, index), partition_N)
 
@@ -100,7 +101,7 @@ def _answer(shared: tuple[Search, int], runs: Runs, partition: int) -> Iterator[
     table = runs.read(partition)
     assert table is not None, "only partitions with rows are answered"
     uid_N2, hash_N, which_N = (
-        words_of(table.column("uid")), numpy_of(table, "hash"), numpy_of(table, WHICH)
+        uid_words(uids(table)), numpy_of(table, "hash"), numpy_of(table, WHICH)
     )  # fmt: skip
     order = np.lexsort((uid_N2[:, 1], uid_N2[:, 0], numpy_of(table, "rank"), hash_N, which_N))
     hash_N, which_N = hash_N[order], which_N[order]

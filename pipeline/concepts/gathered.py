@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.concepts.precedence import words_of
 from pipeline.shuffle import Runs
+from pipeline.tables import uid_words, uids
 
 MEMORY_BYTES = 256 * 2**20  # of embeddings; more of them lie in a file meanwhile
 VECTOR = "vector"  # float16 little-endian, as fixed-size binary
@@ -76,7 +76,7 @@ def _sorted(batches: Iterable[pa.RecordBatch]) -> tuple[pa.Table, NDArray[np.int
     parts = [batch.drop_columns([VECTOR]) for batch in batches]
     # Copied, since a slice keeps the vectors of its batch in memory.
     table = pa.Table.from_batches([part.take(np.arange(len(part))) for part in parts])
-    uid_N2 = words_of(table.column("uid"))
+    uid_N2 = uid_words(uids(table))
     rank_N, cluster_N = (table.column(name).to_numpy() for name in ("rank", "cluster"))
     order = np.lexsort((uid_N2[:, 1], uid_N2[:, 0], rank_N, cluster_N))
     place_N = np.empty(len(order), np.int64)

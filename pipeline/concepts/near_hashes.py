@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 
 from filters.concepts.copies import WIDTH, bands, near_in_groups
 from pipeline.concepts.equal_hashes import ROW_BYTES, WHICH, Search, claims, numpy_of
-from pipeline.concepts.precedence import words_of
 from pipeline.exchange import Answers, exchange
 from pipeline.remaining import ROW
 from pipeline.shuffle import Rows, Runs, partitions_for
 from pipeline.stages import ColumnStage
+from pipeline.tables import uid_words, uids
 
 MOST_AGREE = 4  # bands of a key, at most
 SENDING = 200  # what sending and sorting a row costs, in pairs compared: 2 us against 10 ns
@@ -83,7 +83,7 @@ def _answer(shared: _Shared, runs: Runs, partition: int) -> Iterator[pa.Table]:
     bits = shared[2]
     table = runs.read(partition)
     assert table is not None, "only partitions with rows are answered"
-    uid_N2, rank_N = words_of(table.column("uid")), numpy_of(table, "rank")
+    uid_N2, rank_N = uid_words(uids(table)), numpy_of(table, "rank")
     order = np.lexsort((uid_N2[:, 1], uid_N2[:, 0], rank_N))
     found = near_in_groups(numpy_of(table, "key"), numpy_of(table, "hash"), order=order, bits=bits)
     # Hashes differ from each other, so 0 bits are a pair that met itself: two keys were the same.

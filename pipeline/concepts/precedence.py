@@ -7,10 +7,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.hashing import hash_uids
-from pipeline.schema import UID_BYTES
+from filters.hashing import hashed
 from pipeline.settings import Prefer
-from pipeline.tables import numbers
+from pipeline.tables import numbers, uid_words, uids
 
 LAST = np.iinfo(np.uint64).max  # after all that have a number
 SIGN = np.uint64(1 << 63)
@@ -31,19 +30,10 @@ def precedence(table: pa.Table, prefer: Prefer, *, distance: str, seed: int) -> 
         seed: Of a random order, which is a hash of it and the uid.
     """
     if prefer == "random":
-        return hash_uids(words_of(table.column("uid")), salt=f"precedence:{seed}")
+        return hashed(uid_words(uids(table)), salt=f"precedence:{seed}")
     (column,) = needed(prefer, distance)
     value_N = numbers(table, column, np.float64)
     return _ascending(value_N if prefer == "easy" else -value_N)
-
-
-def words_of(uid: pa.ChunkedArray) -> NDArray[np.uint64]:
-    """Return uids as two numbers each, uint64 [N, 2], the high word first."""
-    array = uid.combine_chunks()
-    if not len(array):
-        return np.zeros((0, 2), np.uint64)
-    data = memoryview(array.buffers()[1])[array.offset * UID_BYTES :]
-    return np.frombuffer(data, ">u8", 2 * len(array)).astype(np.uint64).reshape(-1, 2)
 
 
 def _ascending(value_N: NDArray[np.float64]) -> NDArray[np.uint64]:

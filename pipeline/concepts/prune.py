@@ -67,7 +67,7 @@ def prune(remaining: Remaining, cfg: Settings, *, seed: int, place: Place) -> Pr
     remaining = clustered.remaining
     stage = column_stage(
         remaining.scores, "quota", [REASON], place=place,
-        reads=reads_of(remaining, CLUSTER, DISTANCE), version=1, cfg=cfg, seed=seed,
+        reads=reads_of(remaining, CLUSTER, DISTANCE), version=2, cfg=cfg, seed=seed,
         reason=remaining.reason,
     )  # fmt: skip
     ranked = Ranked(remaining, cfg.which, seed)

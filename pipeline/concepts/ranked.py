@@ -17,7 +17,6 @@ from filters.concepts.grouping import Cuts, Which, cuts_of, grouped, keys
 from filters.ensemble.budget import DIGIT_BITS, Digit, best
 from pipeline.executors import Executor, some_at_once
 from pipeline.folder import Folder
-from pipeline.hashing import salted
 from pipeline.remaining import Remaining
 from pipeline.shuffle import PARTITION_BYTES, Rows, Runs, shuffle
 from pipeline.tables import uid_words, uids
@@ -74,8 +73,7 @@ class Ranked:
         """Return where rows with uid, cluster and distance stand."""
         uid_m2 = uid_words(uids(table))
         distance_m = table.column(DISTANCE).to_numpy()
-        seed = salted(f"quota:{self.seed}")
-        key_m = keys(self.which, distance_N=distance_m, uid_N2=uid_m2, seed=seed)
+        key_m = keys(self.which, distance_N=distance_m, uid_N2=uid_m2, seed=self.seed)
         return Places(table.column(CLUSTER).to_numpy(), key_m, uid_m2)
 
 

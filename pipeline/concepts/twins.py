@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.concepts.precedence import words_of
 from pipeline.exchange import Answers
 from pipeline.remaining import ROW
 from pipeline.schema import UID_BYTES
+from pipeline.tables import uid_words, uids
 
 
 def best_answers(
@@ -32,7 +32,7 @@ def best_answers(
     if not told:
         return None
     table = pa.concat_tables(told)
-    uid_A2 = words_of(table.column(twin))
+    uid_A2 = uid_words(uids(table, twin))
     row_A, rank_A, by_A = (table.column(name).to_numpy() for name in (ROW, rank, by))
     by_A = by_A.astype(np.float32)
     order = np.lexsort((uid_A2[:, 1], uid_A2[:, 0], rank_A, -by_A, row_A))

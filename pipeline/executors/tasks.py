@@ -11,6 +11,7 @@ from pipeline.executors.job import Call, Item, Result, Shared
 RETRIES = 3  # of a task whose worker or node died
 AHEAD = 2  # tasks in flight for each core, so that none waits for the driver
 AT_ONCE = 16  # shards of one task, which is started, and loads its model, once
+FEW, MANY = 32, 4096  # tasks: a small pool is dealt to so many, and a large one to no more
 
 
 def map_in_tasks(
@@ -55,9 +56,19 @@ def map_in_tasks(
             ray.cancel(reference)
 
 
+def at_once(shards: int) -> int:
+    """Return how many of so many shards a task does, at least 1.
+
+    >>> [at_once(shards) for shards in (8, 100, 50_000, 1_000_000)]
+    [1, 4, 16, 245]
+    """
+    return max(1, min(AT_ONCE, -(-shards // FEW)), -(-shards // MANY))
+
+
 def some_at_once(shards: Sequence[int]) -> list[Sequence[int]]:
     """Deal shards out to tasks."""
-    return [shards[at : at + AT_ONCE] for at in range(0, len(shards), AT_ONCE)]
+    size = at_once(len(shards))
+    return [shards[at : at + size] for at in range(0, len(shards), size)]
 
 
 def _call(kept: tuple[Any, Any, Mapping[str, str], Mapping[str, Parcel]], item: Any) -> Any:

@@ -13,7 +13,7 @@ from filters.concepts.metaclip import (
     spaced,
     threshold_for,
 )
-from filters.draws import uniform_of
+from filters.hashing import uniform
 
 ODD = [
     "", " ", "  ", "dog", "Dog", "dogs", " dog  dog", "a,dog.a;cat:dog?cat!dog`cat", "dog, cat",
@@ -94,7 +94,7 @@ def test_the_probability_of_many_rare_events_keeps_its_digits():
 
 def test_what_is_kept_follows_the_binomial_law():
     uid_N2 = np.stack([np.zeros(200_000, np.uint64), np.arange(200_000, dtype=np.uint64)], axis=1)
-    u = uniform_of(uid_N2, seed=3, what="balance")
+    u = uniform(uid_N2, salt="balance:3")
     assert 0 <= u.min() <= u.max() < 1
     for p in (0.001, 0.05, 0.3, 0.5, 0.9):
         deviation = math.sqrt(p * (1 - p) * len(u))
@@ -103,8 +103,8 @@ def test_what_is_kept_follows_the_binomial_law():
     squares = ((counts - 200) ** 2 / 200).sum()
     assert abs(squares - 999) < 4 * math.sqrt(2 * 999)  # chi square
     for other in (
-        uniform_of(uid_N2, seed=4, what="balance"), uniform_of(uid_N2, seed=3, what="batch"),
-        uniform_of(uid_N2[:, ::-1], seed=3, what="balance"), np.roll(u, 1),
+        uniform(uid_N2, salt="balance:4"), uniform(uid_N2, salt="batch:3"),
+        uniform(uid_N2[:, ::-1], salt="balance:3"), np.roll(u, 1),
     ):  # fmt: skip
         assert abs(np.corrcoef(u, other)[0, 1]) < 4 / math.sqrt(len(u))
 
@@ -113,9 +113,9 @@ def test_a_draw_depends_on_the_uid_alone():
     rng = np.random.default_rng(5)
     uid_N2 = rng.integers(0, 2**64, (500, 2), dtype=np.uint64)
     order = rng.permutation(500)
-    u = uniform_of(uid_N2, seed=0, what="balance")
-    assert (uniform_of(uid_N2[order], seed=0, what="balance") == u[order]).all()
-    assert uniform_of(uid_N2[:0], seed=0, what="balance").shape == (0,)
+    u = uniform(uid_N2, salt="balance:0")
+    assert (uniform(uid_N2[order], salt="balance:0") == u[order]).all()
+    assert uniform(uid_N2[:0], salt="balance:0").shape == (0,)
 
 
 @pytest.mark.parametrize("tail", [0.0, 0.06, 0.3, 0.5, 0.9, 0.9999])

@@ -8,7 +8,7 @@ import pytest
 
 from filters.derive import ImageBased, NegClipLoss, NormSim, TextBased
 from filters.derive.sample import Sample
-from filters.draws import drawn, uniform_of
+from filters.hashing import hashed, uniform
 from filters.rules.target import ImageBasedFilter, NegClipShare, TextBasedFilter
 
 DRAWS = ("a 0", "a 1", "a 2")
@@ -36,12 +36,12 @@ def test_a_sample_is_the_lowest_draws():
     found = sample(uid_N2, embeddings)
     wanted = set()
     for k, draw in enumerate(DRAWS):
-        order = np.argsort(uniform_of(uid_N2, seed=7, what=draw))[:10]
+        order = np.argsort(uniform(uid_N2, salt=f"{draw}:7"))[:10]
         wanted |= set(order.tolist())
         chosen = found.chosen(k)
         assert found.uid_R2[chosen].tolist() == uid_N2[order].tolist()
         assert found.embeddings[1][chosen].tolist() == embeddings[1][order].tolist()
-        assert found.bar()[k] == drawn(uid_N2, seed=7, what=draw)[order[-1]]
+        assert found.bar()[k] == hashed(uid_N2, salt=f"{draw}:7")[order[-1]]
     assert len(found.uid_R2) == len(wanted)
     at = found.find(uid_N2)
     assert set(np.flatnonzero(at >= 0).tolist()) == wanted
@@ -100,7 +100,7 @@ def test_each_pair_is_scored_beside_the_lowest_draws():
     for at in range(100):
         expected = []
         for k in range(2):
-            order = np.argsort(uniform_of(pool["uid"], seed=3, what=f"neg_clip_loss {k}"))
+            order = np.argsort(uniform(pool["uid"], salt=f"neg_clip_loss {k}:3"))
             others = [i for i in order[:16] if i != at][:15]
             expected.append(alone(pool, at, [*others, at]))
         assert score[at] == pytest.approx(np.mean(expected), abs=1e-6)

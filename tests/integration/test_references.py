@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from filters.derive import NegClipLoss
-from filters.draws import uniform_of
+from filters.hashing import uniform
 from pipeline.derive import derive
 from pipeline.executors import run_local
 from pipeline.folder import Folder
@@ -44,7 +44,7 @@ def test_every_cut_of_a_pool_gives_the_same_bits(tmp_path, pool):
     whole = by_uid(tmp_path / "one", pool, shards=1)
     assert len(whole) == pool.is_ok.sum()
     order = np.random.default_rng(0).permutation(600)
-    # More than 16 shards are several tasks, more than four of these several rounds.
+    # More than four tasks are several rounds.
     assert by_uid(tmp_path / "few", pool, shards=7, order=order) == whole
     last = by_uid(tmp_path / "many", pool, execute=Backwards(), shards=70, order=order[::-1])
     assert last == whole
@@ -57,7 +57,7 @@ def test_references_are_the_lowest_draws_of_the_whole_pool(tmp_path, pool):
     vectors = pool.values["image_embedding"][ok].astype(float)
     expected = np.zeros(len(ok))
     for k in range(3):
-        drawn = uniform_of(uid_words(uid_N), seed=0, what=f"neg_clip_loss {k}")
+        drawn = uniform(uid_words(uid_N), salt=f"neg_clip_loss {k}:0")
         order = np.argsort(drawn)
         for at in range(len(ok)):
             batch = [*[i for i in order[:24] if i != at][:23], at]

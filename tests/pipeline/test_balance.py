@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from filters.draws import uniform_of
 from filters.extract.caption import CaptionStatistics
+from filters.hashing import uniform
 from pipeline.balance import balance
 from pipeline.executors import run_local
 from pipeline.folder import Folder
@@ -108,7 +108,7 @@ def test_pairs_stay_by_the_closed_form_of_what_is_left(one, home):
     assert count["dog"] > 200
     assert len(found) == ROWS
     uid_N2 = np.array([[0, at * 7919] for at in range(ROWS)], np.uint64)
-    drawn = uniform_of(uid_N2, seed=0, what="balance")
+    drawn = uniform(uid_N2, salt="balance:0")
     for at, (reason, p) in found.items():
         if at % 5 == 0:
             assert (reason, p) == ("quota", None)

@@ -88,7 +88,8 @@ def fitted(folder, shards, settings=SETTINGS):
     return model, dict(zip(uids, p_keep.tolist(), strict=True))
 
 
-def test_cutting_and_shuffling_the_pool_changes_no_bit(pool, tmp_path):
+def test_cutting_and_shuffling_the_pool_changes_no_bit(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.executors.tasks.FEW", 2)
     one, p_one = fitted(tmp_path / "one", [pool])
     mixed = [pool[i] for i in np.random.default_rng(1).permutation(len(pool))]
     cuts = [mixed[at : at + 50] for at in range(0, len(mixed), 50)]  # 20 shards: two tasks

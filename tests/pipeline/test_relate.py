@@ -16,6 +16,7 @@ from pipeline.health import verify
 from pipeline.ledger import Ledger
 from pipeline.relate import relate
 from pipeline.relation import FITTED
+from pipeline.remaining import Remaining
 from pipeline.stages import Place
 from tests.scored import Planted, scored
 from training.alignment import Alignment
@@ -178,7 +179,7 @@ def test_a_run_that_goes_on_fits_nothing_anew(pool, tmp_path):
     ledger.strike(lost)
     second = Watched()
     again = related(tmp_path, pool, execute=second)
-    assert not {"_count", "_take", "_numbered"} & set(second.asked)
+    assert not {"_count_some", "_take", "_numbered"} & set(second.asked)
     assert again.dump() == scores.dump()
     assert {p: p.read_bytes() for p in (tmp_path / "scores").glob("[ac]*/*")} == tables
 
@@ -189,7 +190,7 @@ def test_what_was_fitted_and_is_damaged_is_told(pool, tmp_path):
     fitted.write_bytes(b"nonsense")
     ledger = Ledger(Folder(str(tmp_path)))
     ledger.strike(list(ledger.records()))
-    with pytest.raises(ValueError, match=rf"{FITTED}, which cannot be read.*delete it"):
+    with pytest.raises(ValueError, match=rf"{FITTED}, expected.*delete it"):
         related(tmp_path, pool, relations=[ALIGNMENT])
 
 
@@ -229,7 +230,9 @@ def test_a_sample_has_the_lowest_hashes_in_order_of_uid(pool, tmp_path):
     drawn = {}
     for most, seed in ((20, 0), (60, 0), (60, 1), (1000, 0)):
         scores, _ = scored(tmp_path / f"{most}-{seed}", pool, shards=most % 7 + 1, columns=COLUMNS)
-        found = draw(scores, ["flipped_embedding"], most=most, seed=seed, execute=run_local)
+        found = draw(
+            Remaining(scores), ["flipped_embedding"], most=most, seed=seed, execute=run_local
+        )
         assert found.pairs == pool.is_ok.sum()
         uids = [uid_of[row.tobytes()] for row in found.embeddings["flipped_embedding"]]
         assert uids == sorted(uids)

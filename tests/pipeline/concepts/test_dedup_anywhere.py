@@ -42,7 +42,7 @@ def pool():
 @pytest.fixture(autouse=True, scope="module")
 def several_tasks():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks, "AT_ONCE", 2)
+        patch.setattr(tasks, "FEW", 3)
         patch.setattr(comparison, "SMALL_BYTES", 1)
         yield
 

@@ -219,8 +219,7 @@ class Killed(Local):
 
 # A pass over 3 shards is three tasks: count, sample, assign, add up, move, cut (one), write.
 @pytest.mark.parametrize("results", [4, 7, 13, 15, 17])
-def test_what_was_killed_goes_on(tmp_path, pool, whole, results, monkeypatch):
-    monkeypatch.setattr("pipeline.executors.tasks.AT_ONCE", 1)
+def test_what_was_killed_goes_on(tmp_path, pool, whole, results):
     with pytest.raises(KeyboardInterrupt):
         pruned(tmp_path, pool, shards=3, execute=Killed(results))
     assert told_in_full(pruned(tmp_path, pool, shards=3)) == whole
