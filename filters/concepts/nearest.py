@@ -253,7 +253,8 @@ def _candidates(
         return parts[0]
     value_BC, at_BC = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
     order_BT = np.argsort(-value_BC, axis=1, kind="stable")[:, :count]
-    return tuple(np.take_along_axis(of_BC, order_BT, axis=1) for of_BC in (value_BC, at_BC))
+    best_BT = np.take_along_axis(value_BC, order_BT, axis=1)
+    return best_BT, np.take_along_axis(at_BC, order_BT, axis=1)
 
 
 def _largest(
@@ -268,11 +269,10 @@ def _largest(
     found_BT = np.empty((len(value_BK), count), np.float32)
     at_BT = np.empty((len(value_BK), count), np.int64)
     for t in range(count):
-        if t:
-            flat[place_B] = -np.inf
-        at_B = value_BK.argmax(axis=1)
-        place_B = begin_B + at_B
-        found_BT[:, t], at_BT[:, t] = flat.take(place_B), at_B
+        at_BT[:, t] = value_BK.argmax(axis=1)
+        place_B = begin_B + at_BT[:, t]
+        found_BT[:, t] = flat[place_B]
+        flat[place_B] = -np.inf
     return found_BT, at_BT
 
 

@@ -27,7 +27,7 @@ def wide(rows_ND: Points, room: NDArray[np.float32] | None = None) -> NDArray[np
         room: Where converted ones may be written: as many columns, and at least as many rows.
     """
     if rows_ND.dtype == np.float32:
-        return np.ascontiguousarray(rows_ND)
+        return np.ascontiguousarray(rows_ND, np.float32)
     out = np.empty(rows_ND.shape, np.float32) if room is None else room[: len(rows_ND)]
     if rows_ND.dtype != np.float16 or _overflows(rows_ND):
         out[...] = rows_ND
