@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +23,9 @@ from filters.concepts.widening import Points, wide
 
 BLOCK = 2048  # points at a time; with a tile of centroids their product is 16 MB
 TILE = 2048
+MANY_BLOCKS = 16
 GPU_BLOCK = 65_536
+GPU_DEVICES = ("nvidia[0-9]*", "kfd", "dxg")  # NVIDIA's, AMD's, and either in a Windows machine
 SOME = 128  # points that are settled, or multiplied one by one, at a time
 PAIRS = 2**14  # inner products in float64 at a time: 128 MB with 512 dimensions
 HALF_ULP = 2.0**-24  # of float32: a product of D terms is off by at most D of these
@@ -56,9 +59,9 @@ def nearest(
     index = gpu_index(centroid_KD) if index is None else index
     found = _Found(vectors_ND, centroid_KD, wanted, index, products)
     if index is None:
-        close = list(in_threads(found.look, range(0, len(vectors_ND), BLOCK)))
+        close = list(in_threads(found.look, range(0, len(vectors_ND), found.size)))
     else:
-        close = [found.look(start) for start in range(0, len(vectors_ND), GPU_BLOCK)]
+        close = [found.look(start) for start in range(0, len(vectors_ND), found.size)]
     # Those of all blocks together: a product with a few rows takes as long as one with many.
     close_F = np.concatenate([np.zeros(0, np.int64), *close])
     for _ in in_threads(found.settle, np.split(close_F, range(SOME, len(close_F), SOME))):
@@ -113,6 +116,9 @@ def _threadpools() -> ThreadpoolController:
 
 @cache
 def _gpus() -> int:
+    # Importing FAISS takes longer than many a search does.
+    if not any(any(Path("/dev").glob(name)) for name in GPU_DEVICES):
+        return 0
     import faiss
 
     return faiss.get_num_gpus()
@@ -153,6 +159,9 @@ class _Found:
         self.similarity_NW = np.full(shape, np.nan, np.float32)
         self._vectors_ND, self._centroid_KD = vectors_ND, centroid_KD
         self._wanted, self._index, self._products = min(wanted, clusters), index, products
+        # Few points are dealt out to threads in smaller blocks, so that all have something to do.
+        few = len(vectors_ND) < MANY_BLOCKS * BLOCK
+        self.size = GPU_BLOCK if index is not None else BLOCK // 2 if few else BLOCK
         # With its columns side by side a matrix is packed for the product in half the time.
         starts = range(0, clusters if index is None else 0, TILE)
         self._tiles = [np.ascontiguousarray(centroid_KD[at : at + TILE].T) for at in starts]
@@ -160,10 +169,8 @@ class _Found:
 
     def look(self, start: int) -> NDArray[np.int64]:
         """Look for those of a block; return the points that are too close to call, [F]."""
-        if self._index is None:
-            block_BD = wide(self._vectors_ND[start : start + BLOCK], self._room.block_BD)
-        else:
-            block_BD = wide(self._vectors_ND[start : start + GPU_BLOCK])
+        room_BD = self._room.block_BD if self._index is None else None
+        block_BD = wide(self._vectors_ND[start : start + self.size], room_BD)
         norm_B = _norms(block_BD)
         directed_B = _directed(norm_B)
         if not directed_B.all():

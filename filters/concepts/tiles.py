@@ -79,9 +79,7 @@ class Tiles:
             return self._rows_ND[int(rank_B[0]) : int(rank_B[-1]) + 1]
         return self._rows_ND[rank_B]
 
-    def compared(
-        self, later_L: Ranks, earlier_E: Ranks
-    ) -> Iterator[Tile]:
+    def compared(self, later_L: Ranks, earlier_E: Ranks) -> Iterator[Tile]:
         """Yield cosines tile by tile, of each row of one list with the rows of another before it.
 
         Args:
@@ -152,9 +150,7 @@ class Tiles:
         return buffer, padded
 
 
-def masked(
-    cosine_LE: NDArray[np.float32], later_L: Ranks, earlier_E: Ranks
-) -> NDArray[np.float32]:
+def masked(cosine_LE: NDArray[np.float32], later_L: Ranks, earlier_E: Ranks) -> NDArray[np.float32]:
     """Return cosines, contiguous, with 0 where a column does not come before the row."""
     if earlier_E[-1] >= later_L[0]:
         return cosine_LE * (earlier_E.astype(np.int32) < later_L.astype(np.int32)[:, None])
