@@ -34,15 +34,23 @@ class Remaining:
 
     def reasons(self, shard: int) -> NDArray[np.object_]:
         """Return the reason of a shard's good rows, text [n]; `ok` for those still in."""
-        column = self.scores.good(shard, [self.reason]).column(self.reason)
+        column = self._good(shard, [self.reason]).column(self.reason)
         return np.array(column.to_pylist(), object)
 
     def left(self, shard: int, columns: Sequence[str]) -> pa.Table:
         """Return columns of a shard's pairs that are still in, m rows, and `row`, where each is."""
-        table = self.scores.good(shard, list(dict.fromkeys([*columns, self.reason])))
+        table = self._good(shard, list(dict.fromkeys([*columns, self.reason])))
         is_in = pc.equal(table.column(self.reason), str(Reason.OK))
         rows = np.flatnonzero(is_in.to_numpy()).astype(np.int32)
         return table.filter(is_in).select(list(columns)).append_column(ROW, pa.array(rows))
+
+    def _good(self, shard: int, columns: list[str]) -> pa.Table:
+        """Read columns of good rows, from the tables that have them only.
+
+        Beside a step's reason lies the status that all tables before it have found.
+        """
+        by_step = self.reason != "status"
+        return (self.scores.holding(columns) if by_step else self.scores).good(shard, columns)
 
     def count(self, execute: Executor) -> int:
         """Return how many pairs are still in."""

@@ -101,7 +101,9 @@ def read(url: str, columns: Sequence[str] | None = None) -> pa.Table:
             file = pq.ParquetFile(stream)
             missing = [c for c in columns or () if c not in file.schema_arrow.names]
             if not missing:
-                return file.read(columns=list(columns) if columns is not None else None)
+                # To wake threads takes longer than few columns do; shards are read side by side.
+                some = list(columns) if columns is not None else None
+                return file.read(columns=some, use_threads=some is None)
     except (OSError, pa.ArrowInvalid) as error:
         raise ValueError(
             f"table: got {url}, expected a Parquet file that can be read; `thresher verify RUN "

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from filters.concepts.nearest import Points, has_direction, in_threads, nearest
+from filters.concepts.nearest import BLOCK, has_direction, in_threads, nearest, products_with
 from filters.concepts.starts import Start, start_from, unit
+from filters.concepts.widening import Points, wide
 
 CHUNK = 2048  # points summed at a time: 8 MB in float64 with 512 dimensions
+WIDE_BYTES = 2**29  # of points that are converted once and not in each step
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +99,15 @@ def spherical_kmeans(
         vectors_ND = vectors_ND[directed_N]
     if initial is None:
         initial = start_from(vectors_ND, clusters=clusters, seed=seed, start=start)
+    is_exact = vectors_ND.dtype == np.float16
+    vectors_ND = _widened(vectors_ND)
+    sums = _Sums(vectors_ND, len(initial), is_exact=is_exact)
     centroid_KD, inertia, mended = unit(initial), [], 0
     for _ in range(iterations):
-        cluster_N1, similarity_N1 = nearest(vectors_ND, centroid_KD, wanted=1)
+        cluster_N1, _none = nearest(vectors_ND, centroid_KD, wanted=1, products=False)
         cluster_N = cluster_N1[:, 0]
-        new = _mend(vectors_ND, cluster_N, similarity_N1[:, 0], centroid_KD)
-        sum_KD = _sums(vectors_ND, cluster_N, len(centroid_KD))
+        new = _mend(vectors_ND, cluster_N, centroid_KD)
+        sum_KD = sums.of(cluster_N)
         inertia.append(1.0 - float((sum_KD * centroid_KD).sum()) / len(vectors_ND))
         # Points that cancel out have no mean direction; their centroid stays.
         centroid_KD = np.where(sum_KD.any(axis=1, keepdims=True), unit(sum_KD), centroid_KD)
@@ -125,11 +130,17 @@ def assign(vectors_ND: Points, centroid_KD: NDArray[np.float32]) -> Clusters:
     )
 
 
+def _widened(vectors_ND: Points) -> Points:
+    if 4 * vectors_ND.size > WIDE_BYTES:
+        return vectors_ND
+    wide_ND = np.empty(vectors_ND.shape, np.float32)
+    for start in range(0, len(vectors_ND), BLOCK):
+        wide_ND[start : start + BLOCK] = wide(vectors_ND[start : start + BLOCK])
+    return wide_ND
+
+
 def _mend(
-    vectors_ND: Points,
-    cluster_N: NDArray[np.int32],
-    similarity_N: NDArray[np.float32],
-    centroid_KD: NDArray[np.float32],
+    vectors_ND: Points, cluster_N: NDArray[np.int32], centroid_KD: NDArray[np.float32]
 ) -> int:
     """Give each empty cluster the farthest point of a large one; return how many got one.
 
@@ -140,6 +151,7 @@ def _mend(
     empty = np.flatnonzero(size_K == 0)
     if not len(empty):
         return 0
+    similarity_N = products_with(vectors_ND, centroid_KD, cluster_N)
     order_N = np.lexsort((similarity_N, cluster_N))
     full = np.flatnonzero(size_K)
     last = np.cumsum(size_K[full]) - 1
@@ -152,25 +164,54 @@ def _mend(
     return len(given)
 
 
-def _sums(vectors_ND: Points, cluster_N: NDArray[np.int32], clusters: int) -> NDArray[np.float64]:
-    """Sum the points of each cluster, float64 [K, D], in an order that threads do not change.
+class _Sums:
+    """Sums of the points of each cluster, made anew only of points that have moved.
+
+    Letters: M points that moved, from one cluster and to another.
+    """
+
+    def __init__(self, vectors_ND: Points, clusters: int, *, is_exact: bool) -> None:
+        self._vectors_ND = vectors_ND
+        self._sum_KD = np.zeros((clusters, vectors_ND.shape[1]))
+        self._cluster_N = np.full(len(vectors_ND), -1, np.int32)
+        # Of what was float16: so that it is no matter what is added and taken away again.
+        self._is_exact = is_exact
+
+    def of(self, cluster_N: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return the sum of each cluster, float64 [K, D]; not to be changed."""
+        clusters, before_N = len(self._sum_KD), self._cluster_N
+        moved_M = np.flatnonzero(cluster_N != before_N)
+        if before_N[0] < 0 or not self._is_exact or 2 * len(moved_M) > len(cluster_N):
+            everyone = np.arange(len(cluster_N))
+            self._sum_KD = _sums(self._vectors_ND, everyone, cluster_N, clusters)
+        elif len(moved_M):
+            self._sum_KD -= _sums(self._vectors_ND, moved_M, before_N, clusters)
+            self._sum_KD += _sums(self._vectors_ND, moved_M, cluster_N, clusters)
+        self._cluster_N = cluster_N.copy()
+        return self._sum_KD
+
+
+def _sums(
+    vectors_ND: Points, at_M: NDArray[np.int64], cluster_N: NDArray[np.int32], clusters: int
+) -> NDArray[np.float64]:
+    """Sum some points of each cluster, float64 [K, D], in an order that threads do not change.
 
     Points are sorted by cluster and a sparse matrix of ones adds those of a chunk: three times as
     fast as `np.add.reduceat`, and without a loop over clusters.
     """
-    order_N = np.argsort(cluster_N, kind="stable")
+    order_M = at_M[np.argsort(cluster_N[at_M], kind="stable")]
     sum_KD = np.zeros((clusters, vectors_ND.shape[1]))
 
     def summed(start: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        at_C = order_N[start : start + CHUNK]
+        at_C = order_M[start : start + CHUNK]
         cluster_C = cluster_N[at_C]
         first_S = np.flatnonzero(np.r_[True, cluster_C[1:] != cluster_C[:-1]])
         column_C, end = np.arange(len(at_C)), len(at_C)
         ones_SC = csr_array(
             (np.ones(end), column_C, np.append(first_S, end)), shape=(len(first_S), end)
         )
-        return cluster_C[first_S], ones_SC @ vectors_ND[at_C].astype(np.float64)
+        return cluster_C[first_S], ones_SC @ wide(vectors_ND[at_C]).astype(np.float64)
 
-    for cluster_S, sum_SD in in_threads(summed, range(0, len(order_N), CHUNK)):
+    for cluster_S, sum_SD in in_threads(summed, range(0, len(order_M), CHUNK)):
         sum_KD[cluster_S] += sum_SD
     return sum_KD

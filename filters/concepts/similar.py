@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.concepts.tiles import TILE, Ranks, Rows, Tiles
+from filters.concepts.tiles import TILE, Ranks, Rows, Tiles, masked
 
 Positions = NDArray[np.integer[Any]]
 
@@ -82,8 +82,8 @@ def max_similarity_to_earlier(
         return best.result()
     visits_N = np.asarray(visitor_N, bool)[tiles.order_N]
     members, visitors = everyone[~visits_N], everyone[visits_N]
-    best.see(everyone, members)
-    best.see(members, visitors)
+    best.see(members, members)
+    best.meet(visitors, members)
     return best.result()
 
 
@@ -173,6 +173,14 @@ class _Best:
         """Compare the rows of two lists."""
         for tile in self._tiles.compared(later_L, earlier_E):
             self.update(*tile)
+
+    def meet(self, one_L: Ranks, other_E: Ranks) -> None:
+        """Compare each row of one list with each of another, of either with those before it."""
+        for row_L, column_E, cosine_LE in self._tiles.crossed(one_L, other_E):
+            if column_E[0] < row_L[-1]:
+                self.update(row_L, column_E, masked(cosine_LE, row_L, column_E))
+            if row_L[0] < column_E[-1]:
+                self.update(column_E, row_L, masked(cosine_LE.T, column_E, row_L))
 
     def update(self, later_L: Ranks, earlier_E: Ranks, cosine_LE: NDArray[np.float32]) -> None:
         """Take over what is better in a tile: more similar, or as similar and earlier."""

@@ -10,11 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-TILE = 1024  # from 512 to 2,048 rows the matrix product is equally fast
-PANEL = 4  # tiles of later rows that are held, so that an earlier one is read once for all of them
+from filters.concepts.widening import wide
+
+TILE = 512  # a product of larger ones is no faster, and more of it is on the wrong side
+PANEL = 8  # tiles of later rows that are held, so that an earlier one is read once for all of them
 STEP = 64  # tiles are padded to multiples of it, so that every sum is made in the same way
 
 Ranks = NDArray[np.int64]
+Tile = tuple[Ranks, Ranks, NDArray[np.float32]]  # of its rows, of its columns, and their cosines
 
 
 class Rows(Protocol):
@@ -66,7 +69,7 @@ class Tiles:
         self.valid_N = np.ones(self.count, bool)
         for at in range(0, self.count, tile):
             rank_B = everyone[at : at + tile]
-            self.valid_N[rank_B] = _have_direction(np.asarray(self.read(rank_B), np.float32))
+            self.valid_N[rank_B] = _have_direction(wide(self.read(rank_B)))
 
     def read(self, rank_B: Ranks) -> NDArray[Any]:
         """Return the rows of ascending ranks as they are, [B, D]."""
@@ -76,9 +79,7 @@ class Tiles:
             return self._rows_ND[int(rank_B[0]) : int(rank_B[-1]) + 1]
         return self._rows_ND[rank_B]
 
-    def compared(
-        self, later_L: Ranks, earlier_E: Ranks
-    ) -> Iterator[tuple[Ranks, Ranks, NDArray[np.float32]]]:
+    def compared(self, later_L: Ranks, earlier_E: Ranks) -> Iterator[Tile]:
         """Yield cosines tile by tile, of each row of one list with the rows of another before it.
 
         Args:
@@ -91,38 +92,44 @@ class Tiles:
             first; valid until the next tile. Tiles of one row come in ascending order of the
             earlier ones.
         """
-        if not len(later_L):
-            return
+        for part_B, early_B, cosine_LE in self._products(later_L, earlier_E, all_of=False):
+            yield part_B, early_B, masked(cosine_LE, part_B, early_B)
+
+    def crossed(self, one_L: Ranks, other_E: Ranks) -> Iterator[Tile]:
+        """Yield cosines tile by tile, of each row of one list with each of another.
+
+        Args:
+            one_L: Ascending ranks.
+            other_E: Ascending ranks of other rows.
+
+        Yields:
+            Ranks of the rows of a tile, of its columns, and their cosines; valid until the next.
+        """
+        yield from self._products(one_L, other_E, all_of=True)
+
+    def _products(self, later_L: Ranks, earlier_E: Ranks, *, all_of: bool) -> Iterator[Tile]:
+        """Yield tiles, all or those in which any row comes after any column."""
         tile, panel = self._tile, PANEL * self._tile
         for top in range(0, len(later_L), panel):
             panel_P = later_L[top : top + panel]
             parts = [panel_P[at : at + tile] for at in range(0, len(panel_P), tile)]
             self._later, later = self._padded(self._later, parts)
-            before = np.searchsorted(earlier_E, panel_P[-1])
+            before = len(earlier_E) if all_of else np.searchsorted(earlier_E, panel_P[-1])
             for left in range(0, int(before), tile):
                 early_B = earlier_E[left : left + tile]
                 self._earlier, (early_BD,) = self._padded(self._earlier, [early_B])
                 for part_B, late_BD in zip(parts, later, strict=True):
-                    if early_B[0] < part_B[-1]:
-                        yield part_B, early_B, self._product(part_B, late_BD, early_B, early_BD)
+                    if all_of or early_B[0] < part_B[-1]:
+                        product_LE = self._product(late_BD, early_BD)
+                        yield part_B, early_B, product_LE[: len(part_B), : len(early_B)]
 
     def _product(
-        self,
-        later_L: Ranks,
-        later_LD: NDArray[np.float32],
-        earlier_E: Ranks,
-        earlier_ED: NDArray[np.float32],
+        self, later_LD: NDArray[np.float32], earlier_ED: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         shape = len(later_LD), len(earlier_ED)
         self._cosine = _room(self._cosine, shape[0] * shape[1])
         cosine_LE = self._cosine[: shape[0] * shape[1]].reshape(shape)
-        np.matmul(later_LD, earlier_ED.T, out=cosine_LE)
-        cosine_LE = cosine_LE[: len(later_L)]
-        if shape[1] != len(earlier_E):
-            cosine_LE = np.ascontiguousarray(cosine_LE[:, : len(earlier_E)])
-        if earlier_E[-1] >= later_L[0]:
-            cosine_LE *= earlier_E < later_L[:, None]
-        return cosine_LE
+        return np.matmul(later_LD, earlier_ED.T, out=cosine_LE)
 
     def _padded(
         self, buffer: NDArray[np.float32], parts: list[Ranks]
@@ -134,13 +141,20 @@ class Tiles:
         padded, at = [], 0
         for part_B, height in zip(parts, heights, strict=True):
             rows_BD = buffer[at : at + height * width].reshape(height, width)
-            rows_BD[: len(part_B), : self._dim] = self.read(part_B)
+            rows_BD[: len(part_B), : self._dim] = wide(self.read(part_B))
             rows_BD[: len(part_B)][~self.valid_N[part_B]] = 0
             rows_BD[len(part_B) :] = 0
             rows_BD[:, self._dim :] = 0
             padded.append(rows_BD)
             at += height * width
         return buffer, padded
+
+
+def masked(cosine_LE: NDArray[np.float32], later_L: Ranks, earlier_E: Ranks) -> NDArray[np.float32]:
+    """Return cosines, contiguous, with 0 where a column does not come before the row."""
+    if earlier_E[-1] >= later_L[0]:
+        return cosine_LE * (earlier_E.astype(np.int32) < later_L.astype(np.int32)[:, None])
+    return np.ascontiguousarray(cosine_LE)
 
 
 def checked_order(order: NDArray[np.integer[Any]], count: int) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """Embeddings are sent to whoever has their clusters, compared there, and the answers come home.
 
-Letters: K clusters, D dimensions, n rows of a shard, N of a partition.
+Letters: K clusters, D dimensions, n rows of a shard, p pairs of clusters, N rows of a partition.
 """
 
 from collections.abc import Iterator
@@ -62,7 +62,8 @@ class Comparison:
         wanted = [distance, f"{PREFIX}cluster", f"{PREFIX}second", f"{PREFIX}second_distance"]
         names = dict.fromkeys(["uid", cfg.embedding, *wanted, *needed(cfg.prefer, distance)])
         table = self.remaining.left(shard, list(names))
-        table = table.filter(table.column(f"{PREFIX}cluster").is_valid())
+        if table.column(f"{PREFIX}cluster").null_count:
+            table = table.filter(table.column(f"{PREFIX}cluster").is_valid())
         rank_n = precedence(table, cfg.prefer, distance=distance, seed=self.seed)
         sent = table.select([ROW, "uid"]).append_column("rank", pa.array(rank_n))
         sent = sent.append_column(VECTOR, table.column(cfg.embedding).combine_chunks())
@@ -107,8 +108,8 @@ class Comparison:
         if self.above < 0:
             return has_n
         columns = [table.column(f"{PREFIX}{c}") for c in ("cluster", "second")]
-        own_nD, other_nD = (self.centroid_KD[c.fill_null(0).to_numpy()] for c in columns)
-        gap_n = np.sqrt(np.maximum(2 - 2 * np.vecdot(own_nD, other_nD), ROUNDING**2))
+        own_n, other_n = (c.fill_null(0).to_numpy().astype(np.int64) for c in columns)
+        gap_n = self._gaps(own_n, other_n)
         distance_n, beyond_n = (
             table.column(f"{PREFIX}{c}").fill_null(0).to_numpy()
             for c in ("distance", "second_distance")
@@ -116,6 +117,14 @@ class Comparison:
         reach = np.sqrt(1 - max(self.above - ROUNDING, 0) ** 2) * (1 + ROUNDING)
         near_n = beyond_n - distance_n <= reach * gap_n
         return pc.and_(has_n, pa.array(near_n))
+
+    def _gaps(self, own_n: NDArray[np.int64], other_n: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return how far apart the centroids of pairs are; of each two that are named once."""
+        clusters = len(self.centroid_KD)
+        code_p, which_n = np.unique(own_n * clusters + other_n, return_inverse=True)
+        own_pD, other_pD = self.centroid_KD[code_p // clusters], self.centroid_KD[code_p % clusters]
+        gap_p = np.sqrt(np.maximum(2 - 2 * np.vecdot(own_pD, other_pD), ROUNDING**2))
+        return gap_p[which_n]
 
     def _compared(self, vectors_ND: NDArray[np.float16], visits_N: NDArray[np.bool_]) -> Earlier:
         mode, similarity = self.cfg.mode, self.cfg.similarity

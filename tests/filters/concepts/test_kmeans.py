@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from filters.concepts import assign, spherical_kmeans
-from filters.concepts.kmeans import _mend
-from filters.concepts.nearest import nearest
+from filters.concepts.kmeans import _mend, _Sums
+from filters.concepts.nearest import nearest, products_with
 from filters.concepts.starts import keys, start_from
 
 
@@ -215,16 +215,40 @@ def test_empty_clusters_get_the_farthest_points_of_the_largest():
     centroids = np.array(
         [[-1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 0, 0.1], [-1, 0.1, 0]], np.float32
     )
-    cluster, similarity = nearest(vectors, centroids, wanted=1)
-    cluster = cluster[:, 0]
+    cluster = nearest(vectors, centroids, wanted=1)[0][:, 0]
     assert cluster.tolist() == [1] * 4 + [2] * 3 + [3] * 2
-    assert _mend(vectors, cluster, similarity[:, 0], centroids) == 2
+    assert _mend(vectors, cluster, centroids) == 2
     assert cluster.tolist() == [1] * 4 + [2, 0, 2] + [3, 4]
     assert centroids[0] == pytest.approx(vectors[5], abs=1e-3)
     assert centroids[4] == pytest.approx(vectors[8], abs=1e-3)
     trained = spherical_kmeans(vectors, clusters=6, iterations=9, seed=0, initial=centroids)
     assert trained.mended == 1  # the one that was left
     assert (np.bincount(assign(vectors, trained.centroid_KD).cluster_N, minlength=6) > 0).all()
+
+
+def test_sums_of_what_moved_are_sums_of_all():
+    rng = np.random.default_rng(0)
+    vectors = planted(500)
+    sums = _Sums(vectors, 7, is_exact=True)
+    cluster = rng.integers(0, 7, 500).astype(np.int32)
+    for moved in (0, 3, 100, 400):
+        cluster[rng.choice(500, moved, replace=False)] = 6  # in the end cluster 0 may be empty
+        anew = _Sums(vectors, 7, is_exact=False).of(cluster)
+        assert np.array_equal(sums.of(cluster), anew)
+        by_hand = [vectors[cluster == k].astype(np.float64).sum(axis=0) for k in range(7)]
+        assert np.array_equal(anew, np.array(by_hand))
+
+
+def test_products_told_apart_are_those_told_with_the_nearest():
+    vectors = planted(2500)
+    vectors[7] = 0
+    centroids = unit(vectors[:40].astype(float) + 1e-3, np.float32)
+    cluster, product = nearest(vectors, centroids, wanted=2)
+    alone, none = nearest(vectors, centroids, wanted=2, products=False)
+    assert np.array_equal(alone, cluster)
+    assert np.isnan(none).all()
+    found = products_with(vectors, centroids, cluster[:, 0])
+    assert np.array_equal(found, product[:, 0], equal_nan=True)
 
 
 def test_training_stops_when_it_no_longer_improves():
