@@ -118,7 +118,8 @@ def column_stage(
         columns: What it writes.
         place: Where it is done.
         reads: Columns that decide what it writes; their tables' digests are part of its identity.
-            Which rows are good depends on all, so where that matters, all are to be named.
+            Which rows are good depends on all, so where that matters, all are to be named; `uid`
+            where it decides, say between equals.
         version: Raised when the same settings write something else.
         settings: What else its columns depend on.
     """

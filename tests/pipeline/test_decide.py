@@ -43,8 +43,8 @@ def cast(pool, tmp_path_factory):
     return cast_in(tmp_path_factory.mktemp("votes"), pool)
 
 
-def cast_in(home, pool, shards=3, order=None):
-    scores, found = scored(home, pool, shards=shards, order=order)
+def cast_in(home, pool, shards=3, order=None, changed=()):
+    scores, found = scored(home, pool, shards=shards, order=order, changed=changed)
     store = Folder(str(home))
     votes = cast_votes(scores, RULES, shards=found, store=store, execute=run_local)
     return votes, Place(found, store, run_local)
@@ -125,6 +125,17 @@ def test_the_cut_of_the_pool_changes_no_reason(pool, cast, tmp_path, shards):
     order = np.random.default_rng(shards).permutation(ROWS)
     other = cast_in(tmp_path, pool, shards=shards, order=order)
     assert sorted(decided(other, budget=0.3)) == sorted(decided(cast, budget=0.3))
+
+
+def test_uids_that_are_corrected_in_one_shard_count_in_all(tmp_path):
+    pool = planted(ROWS, seed=5)
+    pool.uids[-5] = pool.uids[0]  # of the last shard and the first one
+    before = decided(cast_in(tmp_path / "run", pool), budget=0.3)
+    assert Counter(reason for _, reason in before)["repeated_uid"] == 1
+    pool.uids[:50] = [bytes([i]) + uid[1:] for i, uid in enumerate(pool.uids[:50])]
+    after = decided(cast_in(tmp_path / "run", pool, changed=[0]), budget=0.3)
+    assert after == decided(cast_in(tmp_path / "new", pool, changed=[0]), budget=0.3)
+    assert Counter(reason for _, reason in after)["repeated_uid"] == 0
 
 
 def test_a_second_time_opens_nothing(cast, monkeypatch):
