@@ -108,6 +108,15 @@ def test_a_budget_may_rank_by_a_column(pool, cast):
     assert np.isnan(x[out])  # a pair without a value comes last
 
 
+def test_a_budget_may_rank_by_a_hash(pool, cast):
+    ok = [i for i in np.flatnonzero(pool.is_ok) if i not in (1, 2)]
+    assert max(pool.values["phash"]) > 2**62  # float64 does not hold it
+    found = decided(cast, budget=5, rank_by="phash")
+    phash = {pool.uids[i]: pool.values["phash"][i] for i in ok}
+    left = [uid for uid, reason in found if reason in ("ok", "over_budget")]
+    assert kept(found) == set(sorted(left, key=phash.__getitem__)[-5:])
+
+
 def test_a_budget_that_is_too_large_keeps_all_and_says_so(pool, cast, caplog):
     left = [uid for uid, (_, vetoed) in by_hand(pool, cast).items() if not vetoed]
     assert kept(decided(cast, budget=10_000)) == set(left)
