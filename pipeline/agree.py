@@ -74,12 +74,15 @@ def agree(stage: ColumnStage, consensus: Consensus, *, seed: int) -> Scores:
     schema = stage.scores.good(0, READS).schema
     row_bytes = sum(schema.field(column).type.byte_width for column in READS) + 64
     partitions = partitions_for(int(pairs), row_bytes=row_bytes)
-    answers = exchange(
-        _ask, _answer, _Asked(stage.scores, consensus, groups, partitions),
-        shards=len(stage.scores), partitions=partitions, folder=stage.scratch,
-        execute=stage.place.execute,
-    )  # fmt: skip
-    return stage.fill(_write, answers)
+    try:
+        answers = exchange(
+            _ask, _answer, _Asked(stage.scores, consensus, groups, partitions),
+            shards=len(stage.scores), partitions=partitions, folder=stage.scratch,
+            execute=stage.place.execute,
+        )  # fmt: skip
+        return stage.fill(_write, answers)
+    finally:
+        stage.scratch.remove_all()
 
 
 def _train(stage: ColumnStage, consensus: Consensus, seed: int) -> Mapping[str, NDArray[Any]]:

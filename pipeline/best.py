@@ -28,8 +28,8 @@ def keep_best(remaining: Remaining, cfg: Ensemble, *, place: Place) -> Remaining
     """Put out what is below the cut on p(keep), or, with a budget, all but the best pairs."""
     by = cfg.rank_by or P_KEEP
     stage = column_stage(
-        remaining.scores, "kept", [REASON], place=place, reads=[by, remaining.reason], version=1,
-        by=by, keep_above=cfg.keep_above, budget=cfg.budget,
+        remaining.scores, "kept", [REASON], place=place, reads=["uid", by, remaining.reason],
+        version=1, by=by, keep_above=cfg.keep_above, budget=cfg.budget,
     )  # fmt: skip
     if stage.is_whole:
         return Remaining(stage.known(), REASON.name)

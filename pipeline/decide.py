@@ -24,7 +24,7 @@ from pipeline.remaining import Remaining
 from pipeline.scores import Scores, Source
 from pipeline.screen import screen
 from pipeline.settings import Dedup
-from pipeline.stages import Place, column_stage
+from pipeline.stages import SCRATCH, Place, column_stage
 from pipeline.tables import field_of
 
 DECIDED = (
@@ -58,6 +58,22 @@ def decide(
         place: Where the steps' columns go.
         weights: Path by name of a file, such as the balance's entries.
     """
+    try:
+        remaining, concepts = _steps(scores, rules, cfg, place, weights)
+    finally:
+        (place.store / SCRATCH).remove_all()  # of a run that was killed, too
+    known = scores.plus(_settle(remaining, place))
+    return Decisions(known, tuple(rules), count_reasons(known, place), concepts)
+
+
+def _steps(
+    scores: Scores,
+    rules: Sequence[Primitive],
+    cfg: Curation,
+    place: Place,
+    weights: Callable[[str], Path],
+) -> tuple[Remaining, pa.Table | None]:
+    """Return what is left in the end, and the table of concepts, if any were found."""
     remaining, concepts = screen(scores, rules, place=place), None
     if cfg.dedup.first:
         remaining = _dedup(remaining, cfg.dedup, seed=cfg.seed, place=place)
@@ -69,8 +85,7 @@ def decide(
         remaining, concepts = pruned.remaining, pruned.table
     if cfg.balance.metadata:
         remaining = balance(remaining, cfg.balance, place=place, seed=cfg.seed, weights=weights)
-    known = scores.plus(_settle(remaining, place))
-    return Decisions(known, tuple(rules), count_reasons(known, place), concepts)
+    return remaining, concepts
 
 
 def _dedup(remaining: Remaining, cfg: Dedup, *, seed: int, place: Place) -> Remaining:

@@ -63,7 +63,7 @@ class Scores:
 
     def digest(self, columns: Sequence[str]) -> str:
         """Digest of the tables that hold these columns: what a stage reads."""
-        digests = [s.digest_S32 for s in self.sources if set(columns) & set(s.columns)]
+        digests = [source.digest_S32 for source in self._that_hold(columns)]
         return hashlib.sha256(b"".join(d.tobytes() for d in digests)).hexdigest()
 
     def plus(self, source: Source) -> "Scores":
@@ -76,14 +76,18 @@ class Scores:
         Of a base column other than `status` that is the first table of each shard. The status that
         the others have found is lost, unless one that is left lies beside columns of later steps.
         """
-        wanted = set(columns)
-        if not wanted <= {*self.columns, *BASE_SCHEMA.names}:
+        if not set(columns) <= {*self.columns, *BASE_SCHEMA.names}:
             return self  # reading tells the names that there are
-        first_S = np.argmax([source.digest_S32.any(axis=1) for source in self.sources], axis=0)
-        firsts = set(first_S.tolist()) if wanted & set(BASE_SCHEMA.names) - {"status"} else set()
+        return replace(self, sources=self._that_hold(columns))
+
+    def _that_hold(self, columns: Sequence[str]) -> tuple[Source, ...]:
+        """Return the sources of these columns, for a base column each shard's first one."""
+        wanted, firsts = set(columns), set[int]()
+        if wanted & set(BASE_SCHEMA.names) - {"status"}:
+            has_KS = [source.digest_S32.any(axis=1) for source in self.sources]
+            firsts = set(np.argmax(has_KS, axis=0).tolist())
         sources = enumerate(self.sources)
-        held = tuple(s for i, s in sources if i in firsts or wanted & set(s.columns))
-        return replace(self, sources=held)
+        return tuple(s for i, s in sources if i in firsts or wanted & set(s.columns))
 
     def tables(self, shard: int) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield URL and columns of a shard's tables."""

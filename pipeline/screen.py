@@ -25,8 +25,9 @@ def screen(scores: Scores, rules: Sequence[Primitive], *, place: Place) -> Remai
     """Put out every pair whose uid an earlier row has, and what a rule with a veto drops."""
     votes = [column.name for column in vote_columns(rules)]
     stage = column_stage(
-        scores, "screen", [REASON], place=place, reads=votes, version=1, rules=list(rules)
-    )
+        scores, "screen", [REASON], place=place, reads=["uid", *votes], version=1,
+        rules=list(rules),
+    )  # fmt: skip
     if stage.is_whole:
         return Remaining(stage.known(), REASON.name)
     rows = Remaining(scores).count(place.execute)

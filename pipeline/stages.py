@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pipeline.scores import Located, Scores, locate
 from pipeline.shards import Shard
 
 DECISIONS = "decisions"  # in a run folder: the store of what deciding writes
+SCRATCH = "scratch"  # in a store: what runs need while they are at it
 
 Make = Callable[[Any, Scores, int], Mapping[str, Values]]
 
@@ -49,6 +50,7 @@ class ColumnStage:
         scores: What is known of the pool without them.
         place: Where it is done.
         located: Which shards have them.
+        attempt: Who is at it: another run may be at the same columns in the same store.
     """
 
     name: str
@@ -56,6 +58,7 @@ class ColumnStage:
     scores: Scores
     place: Place
     located: Located
+    attempt: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
     def folder(self) -> Folder:
@@ -64,8 +67,8 @@ class ColumnStage:
 
     @property
     def scratch(self) -> Folder:
-        """A folder for what is not needed any more once it is done."""
-        return self.place.store / "scratch" / self.name
+        """A folder of its own for what is not needed any more once it is done."""
+        return self.place.store / SCRATCH / f"{self.name}-{self.attempt}"
 
     @property
     def is_whole(self) -> bool:
@@ -118,7 +121,8 @@ def column_stage(
         columns: What it writes.
         place: Where it is done.
         reads: Columns that decide what it writes; their tables' digests are part of its identity.
-            Which rows are good depends on all, so where that matters, all are to be named.
+            Which rows are good depends on all, so where that matters, all are to be named; `uid`
+            where it decides, say between equals.
         version: Raised when the same settings write something else.
         settings: What else its columns depend on.
     """

@@ -126,8 +126,8 @@ def holds_numbers(field: pa.Field) -> bool:
 
 
 def numbers(table: pa.Table, name: str, dtype: type[np.floating]) -> NDArray[Any]:
-    """Return a column of numbers as floats [N]; null becomes NaN."""
-    column = table.column(name).cast(pa.from_numpy_dtype(dtype))
+    """Return a column of numbers as floats [N]: large ones, say hashes, rounded; null is NaN."""
+    column = table.column(name).cast(pa.from_numpy_dtype(dtype), safe=False)
     return column.fill_null(np.nan).to_numpy()
 
 

@@ -55,8 +55,11 @@ def planted(rows, seed=0):
     )
 
 
-def scored(home, pool, *, shards, order=None, columns=COLUMNS):
-    """Write the pool's score tables into a folder, in so many shards; returns scores and shards."""
+def scored(home, pool, *, shards, order=None, columns=COLUMNS, changed=()):
+    """Write the pool's score tables into a folder, in so many shards; returns scores and shards.
+
+    Those that are `changed` are known by another name, as files are that were written again.
+    """
     order = np.arange(len(pool.uids)) if order is None else order
     schema, found, digests = score_schema(columns), [], []
     for number, rows in enumerate(np.array_split(order, shards)):
@@ -70,7 +73,8 @@ def scored(home, pool, *, shards, order=None, columns=COLUMNS):
             for c in columns
         ]
         data = encode(pa.Table.from_arrays(arrays, schema=schema))
-        shard = Shard(f"{number:05d}.tar", f"{number:05d}-{shards}", len(data))
+        version = "-again" if number in changed else ""
+        shard = Shard(f"{number:05d}.tar", f"{number:05d}-{shards}{version}", len(data))
         Folder(str(home / "scores" / "score-0")).write(table_name(shard.id), data)
         digests.append(np.frombuffer(hashlib.sha256(data).digest(), np.uint8))
         found.append(shard)

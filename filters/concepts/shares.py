@@ -94,6 +94,7 @@ def lower_bounds(
     """
     room_K = np.maximum(size_K - 1, 0)
     wanted = max(minimum, math.floor(balance * total / max(len(size_K), 1)))
+    wanted = min(wanted, int(room_K.max(initial=0)))  # more is no more for anyone
     fits = bisect_right(
         range(1, wanted + 1), total, key=lambda least: int(np.minimum(room_K, least).sum())
     )

@@ -100,13 +100,13 @@ def cluster_columns(prefix: str) -> tuple[Column, ...]:
 
 
 def reads_of(remaining: Remaining, *columns: str) -> tuple[str, ...]:
-    """Return the columns that decide what is read of pairs still in.
+    """Return the columns that decide what is read of pairs still in, their uids included.
 
     A table that says why a pair is out follows from all that tells which rows are good.
     """
     if remaining.reason == "status":
         return remaining.scores.columns
-    return (*columns, remaining.reason)
+    return ("uid", *columns, remaining.reason)
 
 
 def _assign(work: _Work, scores: Scores, shard: int) -> dict[str, Values]:

@@ -21,6 +21,7 @@ from pipeline.concepts.clusters import Clustered, cluster_pairs, reads_of
 from pipeline.concepts.prototypes import count_above
 from pipeline.concepts.ranked import CLUSTER, DISTANCE, Ranked, find_cuts
 from pipeline.concepts.table import cluster_table, complexities
+from pipeline.folder import Folder
 from pipeline.remaining import Remaining, reason_column
 from pipeline.schema import Reason
 from pipeline.scores import Scores
@@ -72,7 +73,7 @@ def prune(remaining: Remaining, cfg: Settings, *, seed: int, place: Place) -> Pr
     )  # fmt: skip
     ranked = Ranked(remaining, cfg.which, seed)
     if stage.folder.exists(CLUSTERS):
-        table = pq.read_table(io.BytesIO(stage.folder.read(CLUSTERS)))
+        table = _table(stage.folder)
     else:
         table = _share(clustered, ranked, cfg, place)
         stage.folder.write(CLUSTERS, encode(table))
@@ -85,6 +86,21 @@ def prune(remaining: Remaining, cfg: Settings, *, seed: int, place: Place) -> Pr
         cuts = find_cuts(ranked, quota_K, size_K, folder=stage.scratch, execute=place.execute)
         scores = stage.fill(_reasons, (ranked, cuts))
     return Pruned(Remaining(scores, REASON.name), table, clustered.concepts)
+
+
+def _table(folder: Folder) -> pa.Table:
+    """Read the table of clusters.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    try:
+        return pq.read_table(io.BytesIO(folder.read(CLUSTERS)))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ValueError(
+            f"clusters: got {folder.path(CLUSTERS)}, expected a Parquet file that can be read; "
+            f"delete it to have it made again ({str(error).strip()})"
+        ) from error
 
 
 def _share(clustered: Clustered, ranked: Ranked, cfg: Settings, place: Place) -> pa.Table:

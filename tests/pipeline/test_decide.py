@@ -43,8 +43,8 @@ def cast(pool, tmp_path_factory):
     return cast_in(tmp_path_factory.mktemp("votes"), pool)
 
 
-def cast_in(home, pool, shards=3, order=None):
-    scores, found = scored(home, pool, shards=shards, order=order)
+def cast_in(home, pool, shards=3, order=None, changed=()):
+    scores, found = scored(home, pool, shards=shards, order=order, changed=changed)
     store = Folder(str(home))
     votes = cast_votes(scores, RULES, shards=found, store=store, execute=run_local)
     return votes, Place(found, store, run_local)
@@ -108,6 +108,15 @@ def test_a_budget_may_rank_by_a_column(pool, cast):
     assert np.isnan(x[out])  # a pair without a value comes last
 
 
+def test_a_budget_may_rank_by_a_hash(pool, cast):
+    ok = [i for i in np.flatnonzero(pool.is_ok) if i not in (1, 2)]
+    assert max(pool.values["phash"]) > 2**62  # float64 does not hold it
+    found = decided(cast, budget=5, rank_by="phash")
+    phash = {pool.uids[i]: pool.values["phash"][i] for i in ok}
+    left = [uid for uid, reason in found if reason in ("ok", "over_budget")]
+    assert kept(found) == set(sorted(left, key=phash.__getitem__)[-5:])
+
+
 def test_a_budget_that_is_too_large_keeps_all_and_says_so(pool, cast, caplog):
     left = [uid for uid, (_, vetoed) in by_hand(pool, cast).items() if not vetoed]
     assert kept(decided(cast, budget=10_000)) == set(left)
@@ -125,6 +134,17 @@ def test_the_cut_of_the_pool_changes_no_reason(pool, cast, tmp_path, shards):
     order = np.random.default_rng(shards).permutation(ROWS)
     other = cast_in(tmp_path, pool, shards=shards, order=order)
     assert sorted(decided(other, budget=0.3)) == sorted(decided(cast, budget=0.3))
+
+
+def test_uids_that_are_corrected_in_one_shard_count_in_all(tmp_path):
+    pool = planted(ROWS, seed=5)
+    pool.uids[-5] = pool.uids[0]  # of the last shard and the first one
+    before = decided(cast_in(tmp_path / "run", pool), budget=0.3)
+    assert Counter(reason for _, reason in before)["repeated_uid"] == 1
+    pool.uids[:50] = [bytes([i]) + uid[1:] for i, uid in enumerate(pool.uids[:50])]
+    after = decided(cast_in(tmp_path / "run", pool, changed=[0]), budget=0.3)
+    assert after == decided(cast_in(tmp_path / "new", pool, changed=[0]), budget=0.3)
+    assert Counter(reason for _, reason in after)["repeated_uid"] == 0
 
 
 def test_a_second_time_opens_nothing(cast, monkeypatch):

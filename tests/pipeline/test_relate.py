@@ -168,6 +168,30 @@ def test_what_is_done_is_not_done_again(pool, tmp_path):
     assert list(verify(Folder(str(tmp_path)))) == []
 
 
+class Overtaken(Watched):
+    """Another run of the same pool does it all while this one has sent rows to others."""
+
+    def __init__(self, other):
+        super().__init__()
+        self.other = other
+
+    def map(self, function, shared, items, *, weights):
+        for found in super().map(function, shared, items, weights=weights):
+            if function.__name__ == "_send":
+                self.other()
+            yield found
+
+
+def test_two_runs_may_be_at_one_store(pool, tmp_path, small_groups):
+    alone = related(tmp_path / "alone", pool)
+    execute = Overtaken(lambda: related(tmp_path / "both", pool))
+    both = related(tmp_path / "both", pool, execute=execute)
+    assert "_fill_some" in execute.asked
+    for column in WRITTEN:
+        assert by_row(both, column, pool).tobytes() == by_row(alone, column, pool).tobytes()
+    assert not Folder(str(tmp_path / "both" / "scratch")).files()
+
+
 def test_a_run_that_goes_on_fits_nothing_anew(pool, tmp_path):
     scores = related(tmp_path, pool)
     tables = {p: p.read_bytes() for p in (tmp_path / "scores").glob("[ac]*/*")}

@@ -41,6 +41,7 @@ def test_targets_of_what_is_no_number_are_refused(value, temperature):
         (3, 0.0, 9, [1, 1, 0, 0]),  # 2 each would be 4
         (1, 0.0, 9, [0, 0, 0, 0]),
         (0, 0.5, 1, [0, 0, 0, 0]),
+        (70, 0.0, 10**20, [59, 2, 0, 0]),  # as many as there are
     ],
 )
 def test_lower_bounds_give_way_to_the_total(total, balance, minimum, expected):

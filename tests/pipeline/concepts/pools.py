@@ -22,11 +22,12 @@ BEFORE = "reason_before"  # of a step before, if a pool has it
 
 @dataclass(frozen=True)
 class Planted:
-    """N rows: uids, which are good, and a value for each by column."""
+    """N rows: uids, which are good, a value for each by column, and captions."""
 
     uids: list[bytes]
     is_ok: np.ndarray
     values: dict
+    captions: tuple[str, ...] = ()
 
     def __len__(self):
         return len(self.uids)
@@ -58,7 +59,7 @@ def written(home, pool, *, shards=3, order=None, execute=run_local):
         ok = pool.is_ok[rows]
         base = [[pool.uids[r] for r in rows], [str(r) for r in rows], [0] * len(rows),
                 [1] * len(rows), np.where(ok, "ok", "decode_error").tolist(),
-                ["a caption"] * len(rows)]  # fmt: skip
+                [pool.captions[r] if pool.captions else "a caption" for r in rows]]  # fmt: skip
         arrays = [pa.array(v, f.type) for v, f in zip(base, BASE_SCHEMA, strict=True)]
         arrays += [
             to_array(pool.values[c.name][rows][ok], schema.field(c.name), valid_N=ok)

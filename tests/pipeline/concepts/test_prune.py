@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from filters.concepts import Flat, Hierarchical, TwoLevel
-from pipeline.concepts.prune import prune
+from pipeline.concepts.prune import CLUSTERS, prune
 from pipeline.concepts.table import on_a_plane
 from pipeline.executors import run_on_ray
 from pipeline.executors.local import Local
@@ -225,6 +225,16 @@ def test_what_was_killed_goes_on(tmp_path, pool, whole, results):
     assert told_in_full(pruned(tmp_path, pool, shards=3)) == whole
     again = pruned(tmp_path, pool, shards=3, execute=Killed(0))  # no pass may give a result
     assert told_in_full(again) == whole
+
+
+def test_a_damaged_table_of_clusters_is_told(tmp_path, pool):
+    whole = told_in_full(pruned(tmp_path, pool, shards=3))
+    (table,) = tmp_path.glob(f"scores/quota-*/{CLUSTERS}")
+    table.write_bytes(table.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=rf"clusters: got .*{CLUSTERS}, .*; delete it to have it"):
+        pruned(tmp_path, pool, shards=3)
+    table.unlink()
+    assert told_in_full(pruned(tmp_path, pool, shards=3)) == whole
 
 
 def test_a_plane_shows_what_differs_most():
