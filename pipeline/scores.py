@@ -79,8 +79,10 @@ class Scores:
         wanted = set(columns)
         if not wanted <= {*self.columns, *BASE_SCHEMA.names}:
             return self  # reading tells the names that there are
-        first_S = np.argmax([source.digest_S32.any(axis=1) for source in self.sources], axis=0)
-        firsts = set(first_S.tolist()) if wanted & set(BASE_SCHEMA.names) - {"status"} else set()
+        firsts = set()
+        if wanted & set(BASE_SCHEMA.names) - {"status"}:
+            has_XS = [source.digest_S32.any(axis=1) for source in self.sources]
+            firsts = set(np.argmax(has_XS, axis=0).tolist())
         sources = enumerate(self.sources)
         held = tuple(s for i, s in sources if i in firsts or wanted & set(s.columns))
         return replace(self, sources=held)
