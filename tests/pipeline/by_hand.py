@@ -6,13 +6,12 @@ from filters.concepts import balanced_quotas
 from filters.concepts.density import complexity
 from filters.concepts.grouping import keys
 from filters.concepts.metaclip import spaced, threshold_for
+from filters.concepts.nearest import has_direction
 from filters.concepts.shares import quotas_of
-from filters.draws import uniform_of
-from filters.embeddings import usable
 from filters.ensemble.budget import rows_of
-from pipeline.concepts.precedence import words_of
-from pipeline.hashing import hash_uids, salted
+from filters.hashing import hashed, uniform
 from pipeline.schema import UID_BYTES
+from pipeline.tables import uid_words
 
 
 def decided_by_hand(pool, cfg, entries):
@@ -59,7 +58,7 @@ class _ByHand:
         """Order rows by precedence."""
         prefer = self.cfg.dedup.prefer
         if prefer == "random":
-            key = hash_uids(self.uid_N2[rows], salt=f"precedence:{self.cfg.seed}")
+            key = hashed(self.uid_N2[rows], salt=f"precedence:{self.cfg.seed}")
         elif prefer == "p_keep" or distance is None:
             key = -self.values["p_keep"][rows]
         else:
@@ -88,7 +87,7 @@ class _ByHand:
     def clusters(self, embedding, clustering):
         """Return clusters and of every row its cluster, distance and second cluster."""
         vectors_ND = self.values[embedding]
-        rows = [i for i in self.left if usable(vectors_ND[i : i + 1])[0]]
+        rows = [i for i in self.left if has_direction(vectors_ND[i : i + 1])[0]]
         cluster, second = (np.full(len(vectors_ND), -1) for _ in range(2))
         distance = np.full(len(vectors_ND), np.nan, np.float32)
         if not rows:
@@ -176,8 +175,8 @@ class _ByHand:
             self.reason[members[quota_K[k] :]] = "quota"
 
     def ranked(self, rows, distance):
-        salt, which = salted(f"quota:{self.cfg.seed}"), self.cfg.concepts.which
-        key = keys(which, distance_N=distance[rows], uid_N2=self.uid_N2[rows], seed=salt)
+        which, seed = self.cfg.concepts.which, self.cfg.seed
+        key = keys(which, distance_N=distance[rows], uid_N2=self.uid_N2[rows], seed=seed)
         return [rows[j] for j in np.lexsort((rows, key))]
 
     def quotas(self, concepts, cluster, distance, rows):
@@ -203,7 +202,7 @@ class _ByHand:
         found = {i: [e for e in entries if f" {e} " in spaced(self.captions[i])] for i in left}
         count = {e: sum(e in f for f in found.values()) for e in entries}
         t = threshold_for(np.array([*count.values()]), cfg.tail) if cfg.tail else cfg.threshold
-        draw = uniform_of(self.uid_N2, seed=self.cfg.seed, what="balance")
+        draw = uniform(self.uid_N2, salt=f"balance:{self.cfg.seed}")
         for i in left:
             p = 1 - np.prod([1 - min(1, t / count[e]) for e in found[i]])
             if draw[i] >= np.float32(p):
@@ -214,6 +213,4 @@ class _ByHand:
 
 
 def _words(uids):
-    import pyarrow as pa
-
-    return words_of(pa.chunked_array([pa.array(uids, pa.binary(UID_BYTES))]))
+    return uid_words(np.array(uids, f"S{UID_BYTES}"))
