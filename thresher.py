@@ -17,6 +17,7 @@ import typer
 from pipeline import health
 from pipeline.commands import add_commands
 from pipeline.config import dump_config
+from pipeline.deciding.subset import pairs_of, read_subset
 from pipeline.executors import Executor, executor
 from pipeline.flow import Clock, Curated, check, curate
 from pipeline.folder import Folder
@@ -24,7 +25,6 @@ from pipeline.pairs import pairs_from_shards, select
 from pipeline.plan import plan as run_plan
 from pipeline.progress import progress_bar
 from pipeline.shards import list_shards
-from pipeline.subset import pairs_of, read_subset
 from pipeline.summary import headline, summarise
 from pipeline.weights import model_file
 from training.alignment import Alignment

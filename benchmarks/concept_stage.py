@@ -34,6 +34,8 @@ from numpy.typing import NDArray
 
 from filters.concepts.clustering import Flat
 from filters.extract import Column
+from pipeline.columns.remaining import Remaining
+from pipeline.columns.stages import Place
 from pipeline.concepts.clusters import cluster_pairs
 from pipeline.concepts.copies import drop_copies
 from pipeline.concepts.dedup import PREFIX as DEDUP
@@ -43,12 +45,10 @@ from pipeline.concepts.prune import prune
 from pipeline.executors import executor
 from pipeline.folder import Folder
 from pipeline.ledger import table_name
-from pipeline.remaining import Remaining
 from pipeline.schema import BASE_SCHEMA
 from pipeline.scores import Scores, Source
 from pipeline.settings import Concepts, Dedup
 from pipeline.shards import Shard
-from pipeline.stages import Place
 from pipeline.tables import encode, score_schema, to_array
 
 SEED, DIM, SHARD_ROWS = 0, 512, 10_000

@@ -27,8 +27,8 @@ from snorkel.labeling.model import MajorityLabelVoter
 
 from filters.ensemble import fit_label_model, load_label_model
 from pipeline.config import Concepts
-from pipeline.decide import HASH
-from pipeline.decisions import VOTE, undecided
+from pipeline.deciding.decide import HASH
+from pipeline.deciding.decisions import VOTE, undecided
 from pipeline.folder import Folder
 from pipeline.health import scores_of
 from pipeline.planted import CLEAN

@@ -10,7 +10,7 @@ from filters.concepts import Consensus
 from filters.extract import Column
 from filters.plugins import AnyDerive, AnyExtractor, AnyRule, kind_of, members
 from filters.rules import ReadyMade
-from pipeline.relation import READS, Relation
+from pipeline.relating.relation import READS, Relation
 from pipeline.schema import BASE_SCHEMA
 
 # What a column takes at most: arithmetic on other columns, the caption, pixels, a model that a core

@@ -14,7 +14,7 @@ from pipeline.cuts.command import cuts
 from pipeline.folder import Folder
 from pipeline.labelling.command import label
 from pipeline.pools.command import pool_app
-from pipeline.relation import Relation
+from pipeline.relating.relation import Relation
 
 RunFolder = Annotated[str, typer.Argument(help="The folder of a curated run.")]
 LabelFile = Annotated[str, typer.Option("--labels", help="Parquet with uid and label, 1 or 0.")]

@@ -17,11 +17,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.derive import Columns, Derive, Pooled
+from pipeline.columns.publish import Stage, publish
 from pipeline.executors import Executor, some_at_once
 from pipeline.fingerprint import file_digest, fingerprint, named_models
 from pipeline.folder import Folder
 from pipeline.ledger import Ledger, Record, Writer
-from pipeline.publish import Stage, publish
 from pipeline.scores import Located, Scores, locate
 from pipeline.shards import Shard
 from pipeline.tables import (

@@ -7,11 +7,11 @@ from filters.ensemble import LabelModel, fit_label_model
 from filters.ensemble.end_model import EndModel
 from filters.extract import Column
 from filters.extract.base import Values
+from pipeline.columns.stages import Place, column_stage
 from pipeline.config import Ensemble
 from pipeline.end_model import Known, fit_on_columns
 from pipeline.labels import Labels, read_keep_labels
 from pipeline.scores import Scores
-from pipeline.stages import Place, column_stage
 from pipeline.votes import Votes
 
 P_KEEP = Column("p_keep", "float64", "", "[0, 1]", "how sure the ensemble is of the pair")

@@ -11,22 +11,22 @@ from filters.derive import Derive
 from filters.ensemble import LabelModel
 from filters.extract import Column
 from filters.rules import Band, Primitive, ReadyMade
+from pipeline.columns.stages import DECISIONS, Place
 from pipeline.concepts.copies import CONTENT, PHASH
 from pipeline.config import Curation
-from pipeline.decide import decide
-from pipeline.decisions import Decisions
+from pipeline.deciding.decide import decide
+from pipeline.deciding.decisions import Decisions
+from pipeline.deciding.subset import write_subset
 from pipeline.derive import derive
 from pipeline.ensemble import fit_votes, keep_probability, labels_for
 from pipeline.executors import Executor, Progress
 from pipeline.folder import Folder
-from pipeline.relate import Fits, relate
-from pipeline.relation import READS, Relation, columns_of
+from pipeline.relating.relate import Fits, relate
+from pipeline.relating.relation import READS, Relation, columns_of
 from pipeline.schema import BASE_SCHEMA
 from pipeline.score import score_shards
 from pipeline.scores import Scores
 from pipeline.shards import Shard, find_shards
-from pipeline.stages import DECISIONS, Place
-from pipeline.subset import write_subset
 from pipeline.votes import Votes, cast_votes, rules_json, vote_columns
 
 NUMBERS = ("int32", "uint64", "float32")  # dtypes that a band has cut points in

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.columns.stages import DECISIONS
 from pipeline.folder import Folder
 from pipeline.ledger import Ledger, Record
 from pipeline.missing import nulls_of
 from pipeline.schema import parse_reasons
 from pipeline.scores import Scores
-from pipeline.stages import DECISIONS
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from pipeline.config import Curation
 from pipeline.derive import locate_derived
 from pipeline.folder import Folder
 from pipeline.ledger import Ledger
-from pipeline.relation import Relation, columns_of, locate_relation
+from pipeline.relating.relation import Relation, columns_of, locate_relation
 from pipeline.score import plan_passes
 from pipeline.scores import Located, Scores
 from pipeline.shards import Shard, find_shards

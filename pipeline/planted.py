@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from filters.auc import auc
 from filters.rules import DROP
-from pipeline.decisions import VOTE
+from pipeline.deciding.decisions import VOTE
 from pipeline.schema import Reason
 from pipeline.tables import read
 

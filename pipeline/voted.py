@@ -25,7 +25,7 @@ from filters.ensemble import (
 )
 from filters.ensemble.calibration import Outcomes
 from filters.rules import Primitive
-from pipeline.decisions import REASON, decisions_of
+from pipeline.deciding.decisions import REASON, decisions_of
 from pipeline.folder import Folder
 from pipeline.labelling.answers import LABELS
 from pipeline.labels import Labels, read_keep_labels

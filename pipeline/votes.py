@@ -28,12 +28,12 @@ from filters.ensemble import Labelled, Moments, PatternCounts, Tally, count_labe
 from filters.ensemble.patterns import decode, encode
 from filters.extract import Column
 from filters.rules import Band, Condition, Primitive, ReadyMade
+from pipeline.columns.publish import Stage, publish
 from pipeline.executors import Executor, some_at_once
 from pipeline.fingerprint import fingerprint
 from pipeline.folder import Folder
 from pipeline.labels import Hits, Labels, find_labelled, require_in_pool
 from pipeline.ledger import Ledger, Record, Writer, Writes, table_name
-from pipeline.publish import Stage, publish
 from pipeline.quantiles import quantiles
 from pipeline.schema import Reason
 from pipeline.scores import Located, Scores, locate

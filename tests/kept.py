@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from pipeline.columns.remaining import Remaining
+from pipeline.columns.stages import Place
 from pipeline.executors import run_local
 from pipeline.folder import Folder
-from pipeline.remaining import Remaining
-from pipeline.stages import Place
 from tests.scored import DIM, planted, scored
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.concepts import AnyClustering, Concepts
-from pipeline.arrays import kept_arrays
-from pipeline.draw import draw
-from pipeline.mapped import mapped
-from pipeline.remaining import Remaining
-from pipeline.stages import ColumnStage
+from pipeline.columns.arrays import kept_arrays
+from pipeline.columns.draw import draw
+from pipeline.columns.mapped import mapped
+from pipeline.columns.remaining import Remaining
+from pipeline.columns.stages import ColumnStage
 
 CENTROIDS = "centroids.npz"
 

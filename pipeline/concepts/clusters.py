@@ -15,12 +15,12 @@ from filters.concepts import AnyClustering, Concepts
 from filters.concepts.density import Spread
 from filters.extract import Column
 from filters.extract.base import Values
-from pipeline.arrays import kept_arrays
+from pipeline.columns.arrays import kept_arrays
+from pipeline.columns.remaining import ROW, Remaining, spread
+from pipeline.columns.stages import ColumnStage, Place, column_stage
 from pipeline.concepts.centroids import find_concepts
 from pipeline.executors import some_at_once
-from pipeline.remaining import ROW, Remaining, spread
 from pipeline.scores import Scores
-from pipeline.stages import ColumnStage, Place, column_stage
 from pipeline.tables import embedding as embedding_of
 
 SPREAD = "spread.npz"

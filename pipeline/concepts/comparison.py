@@ -17,12 +17,12 @@ from filters.concepts.similar import (
     greedy_kept,
     max_similarity_to_earlier,
 )
+from pipeline.columns.exchange import SHARD
+from pipeline.columns.remaining import ROW, Remaining
+from pipeline.columns.shuffle import PARTITION_BYTES, Rows, Runs
 from pipeline.concepts.gathered import VECTOR, gathered
 from pipeline.concepts.precedence import LAST, needed, precedence
-from pipeline.exchange import SHARD
-from pipeline.remaining import ROW, Remaining
 from pipeline.settings import Dedup
-from pipeline.shuffle import PARTITION_BYTES, Rows, Runs
 
 PREFIX = "dedup_"  # of the columns of clusters
 SMALL_BYTES = 2**20  # a partition of less is not worth a task of its own

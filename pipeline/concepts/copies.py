@@ -6,16 +6,16 @@ import pyarrow as pa
 
 from filters.extract import Column
 from filters.extract.base import Values
+from pipeline.columns.exchange import Answers
+from pipeline.columns.remaining import ROW, Remaining, reason_column
+from pipeline.columns.stages import ColumnStage, Place, column_stage
 from pipeline.concepts.clusters import reads_of
 from pipeline.concepts.equal_hashes import Search, equal_hashes
 from pipeline.concepts.near_hashes import near_hashes
 from pipeline.concepts.twins import best_answers, spread_uids
-from pipeline.exchange import Answers
-from pipeline.remaining import ROW, Remaining, reason_column
 from pipeline.schema import UID_BYTES, Reason
 from pipeline.scores import Scores
 from pipeline.settings import Dedup
-from pipeline.stages import ColumnStage, Place, column_stage
 
 CONTENT, PHASH = "content", "phash"
 COPY_OF = Column("copy_of", "uid", "", "", "uid of the pair whose picture this one copies")

@@ -9,17 +9,17 @@ import pyarrow as pa
 
 from filters.extract import Column
 from filters.extract.base import Values
+from pipeline.columns.exchange import Answers, exchange
+from pipeline.columns.remaining import ROW, Remaining, reason_column, spread
+from pipeline.columns.stages import Place, column_stage
 from pipeline.concepts.clusters import Clustered, cluster_columns, cluster_pairs, reads_of
 from pipeline.concepts.comparison import PREFIX, Comparison, answer, ask, bins
 from pipeline.concepts.precedence import needed
 from pipeline.concepts.twins import best_answers, spread_uids
-from pipeline.exchange import Answers, exchange
 from pipeline.quantiles import quantiles
-from pipeline.remaining import ROW, Remaining, reason_column, spread
 from pipeline.schema import UID_BYTES, Reason
 from pipeline.scores import Scores
 from pipeline.settings import Dedup
-from pipeline.stages import Place, column_stage
 from pipeline.tables import numbers
 
 SIMILARITY = Column(

@@ -11,12 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.hashing import hashed
+from pipeline.columns.exchange import SHARD, Answers, exchange
+from pipeline.columns.remaining import ROW, Remaining
+from pipeline.columns.shuffle import Rows, Runs, partitions_for
+from pipeline.columns.stages import ColumnStage
 from pipeline.concepts.precedence import needed, precedence
-from pipeline.exchange import SHARD, Answers, exchange
-from pipeline.remaining import ROW, Remaining
 from pipeline.settings import Prefer
-from pipeline.shuffle import Rows, Runs, partitions_for
-from pipeline.stages import ColumnStage
 from pipeline.tables import uid_words, uids
 
 ROW_BYTES = 256  # 41 are sent; the rest is for sorting, and for tasks that are soon done

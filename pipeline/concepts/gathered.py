@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.shuffle import Runs
+from pipeline.columns.shuffle import Runs
 from pipeline.tables import uid_words, uids
 
 MEMORY_BYTES = 256 * 2**20  # of embeddings; more of them lie in a file meanwhile

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.concepts.copies import WIDTH, bands, near_in_groups
+from pipeline.columns.exchange import Answers, exchange
+from pipeline.columns.remaining import ROW
+from pipeline.columns.shuffle import Rows, Runs, partitions_for
+from pipeline.columns.stages import ColumnStage
 from pipeline.concepts.equal_hashes import ROW_BYTES, WHICH, Search, claims, numpy_of
-from pipeline.exchange import Answers, exchange
-from pipeline.remaining import ROW
-from pipeline.shuffle import Rows, Runs, partitions_for
-from pipeline.stages import ColumnStage
 from pipeline.tables import uid_words, uids
 
 MOST_AGREE = 4  # bands of a key, at most

@@ -17,16 +17,16 @@ from filters.concepts.grouping import Cuts
 from filters.concepts.shares import quotas_of
 from filters.ensemble.budget import rows_of
 from filters.extract.base import Values
+from pipeline.columns.remaining import Remaining, reason_column
+from pipeline.columns.stages import Place, column_stage
 from pipeline.concepts.clusters import Clustered, cluster_pairs, reads_of
 from pipeline.concepts.prototypes import count_above
 from pipeline.concepts.ranked import CLUSTER, DISTANCE, Ranked, find_cuts
 from pipeline.concepts.table import cluster_table, complexities
 from pipeline.folder import Folder
-from pipeline.remaining import Remaining, reason_column
 from pipeline.schema import Reason
 from pipeline.scores import Scores
 from pipeline.settings import Concepts as Settings
-from pipeline.stages import Place, column_stage
 from pipeline.tables import encode
 
 REASON = reason_column("quota")

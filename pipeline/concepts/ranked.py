@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from filters.concepts.grouping import Cuts, Which, cuts_of, grouped, keys
 from filters.ensemble.budget import DIGIT_BITS, Digit, best
+from pipeline.columns.remaining import Remaining
+from pipeline.columns.shuffle import PARTITION_BYTES, Rows, Runs, shuffle
 from pipeline.executors import Executor, some_at_once
 from pipeline.folder import Folder
-from pipeline.remaining import Remaining
-from pipeline.shuffle import PARTITION_BYTES, Rows, Runs, shuffle
 from pipeline.tables import uid_words, uids
 
 CLUSTER, DISTANCE = "concept_cluster", "concept_distance"

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.exchange import Answers
-from pipeline.remaining import ROW
+from pipeline.columns.exchange import Answers
+from pipeline.columns.remaining import ROW
 from pipeline.schema import UID_BYTES
 from pipeline.tables import uid_words, uids
 

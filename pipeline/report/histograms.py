@@ -17,7 +17,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from filters.quantiles import quantile
-from pipeline.decisions import undecided
+from pipeline.deciding.decisions import undecided
 from pipeline.report.charts import Cut, Labels, histogram
 from pipeline.report.text import figure, plain
 from pipeline.schema import Reason

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.arrays import read_arrays, write_arrays
+from pipeline.columns.arrays import read_arrays, write_arrays
 
 
 @pytest.mark.parametrize("place", ["out", "remote"])

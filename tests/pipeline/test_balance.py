@@ -10,15 +10,15 @@ import pytest
 
 from filters.extract.caption import CaptionStatistics
 from filters.hashing import uniform
-from pipeline.balance import balance
+from pipeline.columns.remaining import Remaining, reason_column
+from pipeline.columns.stages import Place, column_stage
+from pipeline.deciding.balance import balance
 from pipeline.executors import run_local
 from pipeline.folder import Folder
 from pipeline.health import verify
-from pipeline.remaining import Remaining, reason_column
 from pipeline.schema import Reason
 from pipeline.settings import Balance
 from pipeline.shards import find_shards, write_shard
-from pipeline.stages import Place, column_stage
 from tests.integration.engine import score, tables
 from tests.toy import draw, encoded, pair
 

@@ -7,14 +7,14 @@ import pytest
 
 from filters.ensemble import Triplet, fit_label_model
 from filters.rules import Band, Condition
-from pipeline.best import keep_best
+from pipeline.columns.stages import Place
 from pipeline.config import Ensemble
+from pipeline.deciding.best import keep_best
+from pipeline.deciding.screen import screen
 from pipeline.ensemble import fit_votes, keep_probability
 from pipeline.executors import run_local
 from pipeline.folder import Folder
 from pipeline.schema import Reason
-from pipeline.screen import screen
-from pipeline.stages import Place
 from pipeline.votes import cast_votes
 from tests.scored import planted, scored
 

@@ -12,7 +12,7 @@ from filters.concepts import Flat, Hierarchical, TwoLevel
 from filters.extract.caption import CaptionStatistics
 from filters.rules import Condition
 from pipeline.config import Curation, Data, Ensemble
-from pipeline.decide import decide
+from pipeline.deciding.decide import decide
 from pipeline.executors import run_local
 from pipeline.executors.local import Local
 from pipeline.settings import Balance, Concepts, Dedup

@@ -8,16 +8,16 @@ import pytest
 
 from filters.concepts import Consensus
 from filters.extract import Column
-from pipeline.draw import draw
+from pipeline.columns.draw import draw
+from pipeline.columns.remaining import Remaining
+from pipeline.columns.stages import Place
 from pipeline.executors import run_local
 from pipeline.executors.local import Local
 from pipeline.folder import Folder
 from pipeline.health import verify
 from pipeline.ledger import Ledger
-from pipeline.relate import relate
-from pipeline.relation import FITTED
-from pipeline.remaining import Remaining
-from pipeline.stages import Place
+from pipeline.relating.relate import relate
+from pipeline.relating.relation import FITTED
 from tests.scored import Planted, scored
 from training.alignment import Alignment
 
@@ -102,7 +102,7 @@ def small_groups(monkeypatch):
     """Have clusters of 40, some of them cut, in several partitions."""
     monkeypatch.setattr("filters.concepts.consensus.CLUSTER_SIZE", 40)
     monkeypatch.setattr("filters.concepts.consensus.LARGEST", 30)
-    monkeypatch.setattr("pipeline.shuffle.PARTITION_BYTES", 4000)
+    monkeypatch.setattr("pipeline.columns.shuffle.PARTITION_BYTES", 4000)
 
 
 @pytest.mark.parametrize("sample", [1000, 70])

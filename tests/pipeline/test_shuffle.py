@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.exchange import SHARD, exchange
+from pipeline.columns.exchange import SHARD, exchange
+from pipeline.columns.shuffle import Rows, Runs, shuffle
 from pipeline.executors import at_once, run_local
-from pipeline.shuffle import Rows, Runs, shuffle
 
 PARTITIONS = 3
 
@@ -23,7 +23,7 @@ def sent(shared, item):
 def test_rows_meet_in_the_order_in_which_they_were_sent(
     request, monkeypatch, place, run_bytes, runs
 ):
-    monkeypatch.setattr("pipeline.shuffle.RUN_BYTES", run_bytes)
+    monkeypatch.setattr("pipeline.columns.shuffle.RUN_BYTES", run_bytes)
     folder = request.getfixturevalue(place) / "runs"
     found = shuffle(sent, None, [0, 1], partitions=PARTITIONS + 1, folder=folder, execute=run_local)
     assert folder.names() == list(found.names)

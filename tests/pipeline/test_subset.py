@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import pipeline.shuffle
-import pipeline.subset
+import pipeline.columns.shuffle
+import pipeline.deciding.subset
 from filters.rules import Band, Condition
-from pipeline.decisions import Decisions, count_reasons, decisions_of, undecided
+from pipeline.columns.stages import Place, column_stage
+from pipeline.deciding.decisions import Decisions, count_reasons, decisions_of, undecided
+from pipeline.deciding.subset import pairs_of, read_subset, write_subset
 from pipeline.executors import run_local
 from pipeline.folder import Folder
 from pipeline.pairs import uids_from_bytes
-from pipeline.stages import Place, column_stage
-from pipeline.subset import pairs_of, read_subset, write_subset
 from pipeline.tables import encode, parquet_writer
 from pipeline.votes import cast_votes
 from tests.decided import DECIDED
@@ -123,7 +123,7 @@ def written(folder):
 def test_bytes_are_those_by_hand_however_the_pool_lies(
     pool, truth, tmp_path, monkeypatch, shards, partition_bytes
 ):
-    monkeypatch.setattr(pipeline.shuffle, "PARTITION_BYTES", partition_bytes)
+    monkeypatch.setattr(pipeline.columns.shuffle, "PARTITION_BYTES", partition_bytes)
     order = np.random.default_rng(shards).permutation(ROWS)
     decisions, place, _ = decided(pool, truth, tmp_path, shards=shards, order=order)
     out = tmp_path / "out"
@@ -140,8 +140,8 @@ def test_row_groups_are_full_whatever_the_partitions(
     truth, two, tmp_path, monkeypatch, partition_bytes
 ):
     decisions, place, _ = two
-    monkeypatch.setattr(pipeline.shuffle, "PARTITION_BYTES", partition_bytes)
-    monkeypatch.setattr(pipeline.subset, "ROW_GROUP", 50)
+    monkeypatch.setattr(pipeline.columns.shuffle, "PARTITION_BYTES", partition_bytes)
+    monkeypatch.setattr(pipeline.deciding.subset, "ROW_GROUP", 50)
     (tmp_path / "concepts.parquet").write_bytes(b"of an earlier run")
     write_subset(Folder(str(tmp_path)), replace(decisions, concepts=None), place)
     assert written(tmp_path) == expected(truth, row_group=50)
@@ -152,15 +152,15 @@ def test_row_groups_are_full_whatever_the_partitions(
 def test_uids_in_order_and_padded_fill_partitions_alike(pool, truth, tmp_path, monkeypatch):
     counted = replace(pool, uids=[i.to_bytes(16, "big") for i in range(ROWS)])
     decisions, place, _ = decided(counted, truth, tmp_path, shards=3)
-    monkeypatch.setattr(pipeline.shuffle, "PARTITION_BYTES", ROWS * 32 // 5)
-    monkeypatch.setattr(pipeline.subset, "SAMPLED", 40)  # of 80 rows
+    monkeypatch.setattr(pipeline.columns.shuffle, "PARTITION_BYTES", ROWS * 32 // 5)
+    monkeypatch.setattr(pipeline.deciding.subset, "SAMPLED", 40)  # of 80 rows
     seen = []
 
     def shuffle(*args, **kwargs):
-        seen.append(pipeline.shuffle.shuffle(*args, **kwargs))
+        seen.append(pipeline.columns.shuffle.shuffle(*args, **kwargs))
         return seen[-1]
 
-    monkeypatch.setattr(pipeline.subset, "shuffle", shuffle)
+    monkeypatch.setattr(pipeline.deciding.subset, "shuffle", shuffle)
     write_subset(Folder(str(tmp_path / "out")), decisions, place)
     (runs,) = seen
     assert runs.rows_P.sum() == ROWS

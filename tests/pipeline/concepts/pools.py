@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 
 from filters.extract import Column
+from pipeline.columns.remaining import Remaining
+from pipeline.columns.stages import Place
 from pipeline.executors import run_local
 from pipeline.folder import Folder
 from pipeline.ledger import table_name
-from pipeline.remaining import Remaining
 from pipeline.schema import BASE_SCHEMA
 from pipeline.scores import Scores, Source
 from pipeline.shards import Shard
-from pipeline.stages import Place
 from pipeline.tables import encode, score_schema, to_array
 
 BEFORE = "reason_before"  # of a step before, if a pool has it

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from filters.concepts import Flat, Hierarchical, TwoLevel
+from pipeline.columns.remaining import Remaining, reason_column
+from pipeline.columns.stages import column_stage
 from pipeline.concepts.prune import CLUSTERS, prune
 from pipeline.concepts.table import on_a_plane
 from pipeline.executors import run_on_ray
 from pipeline.executors.local import Local
-from pipeline.remaining import Remaining, reason_column
 from pipeline.settings import Concepts
-from pipeline.stages import column_stage
 from tests.kept import lumpy, start, told, with_vectors
 
 FLAT = Flat(clusters=6, sample=30)

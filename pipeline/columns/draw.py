@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from filters.concepts.nearest import has_direction
 from filters.hashing import hash_contents, hashed
+from pipeline.columns.remaining import Remaining
 from pipeline.executors import Executor, some_at_once
-from pipeline.remaining import Remaining
 from pipeline.tables import embedding, uid_words, uids
 
 

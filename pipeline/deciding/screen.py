@@ -8,12 +8,12 @@ import pyarrow as pa
 from filters.extract.base import Values
 from filters.hashing import hashed
 from filters.rules import DROP, Primitive
-from pipeline.exchange import SHARD, Answers, exchange
-from pipeline.remaining import ROW, Remaining, reason_column
+from pipeline.columns.exchange import SHARD, Answers, exchange
+from pipeline.columns.remaining import ROW, Remaining, reason_column
+from pipeline.columns.shuffle import Rows, Runs, partitions_for
+from pipeline.columns.stages import Place, column_stage
 from pipeline.schema import Reason
 from pipeline.scores import Scores
-from pipeline.shuffle import Rows, Runs, partitions_for
-from pipeline.stages import Place, column_stage
 from pipeline.tables import uid_words, uids
 from pipeline.votes import unpack, vote_columns
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from filters.ensemble.budget import Cut, Digit, Rows, best, rows_of
 from filters.extract.base import Values
+from pipeline.columns.remaining import Remaining, reason_column
+from pipeline.columns.stages import Place, column_stage
 from pipeline.config import Ensemble
 from pipeline.executors import Executor, some_at_once
-from pipeline.remaining import Remaining, reason_column
 from pipeline.schema import Reason
 from pipeline.scores import Scores
-from pipeline.stages import Place, column_stage
 from pipeline.tables import numbers, uid_words, uids
 
 REASON = reason_column("ensemble")

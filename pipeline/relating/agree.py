@@ -16,14 +16,14 @@ from filters.concepts import Consensus
 from filters.concepts.clustering import Concepts
 from filters.concepts.nearest import has_direction
 from filters.hashing import hash_contents, hashed
-from pipeline.arrays import kept_arrays
-from pipeline.draw import draw
-from pipeline.exchange import SHARD, Answers, exchange
-from pipeline.relation import FITTED, READS
-from pipeline.remaining import ROW, Remaining
+from pipeline.columns.arrays import kept_arrays
+from pipeline.columns.draw import draw
+from pipeline.columns.exchange import SHARD, Answers, exchange
+from pipeline.columns.remaining import ROW, Remaining
+from pipeline.columns.shuffle import Rows, Runs, partitions_for
+from pipeline.columns.stages import ColumnStage
+from pipeline.relating.relation import FITTED, READS
 from pipeline.scores import Scores
-from pipeline.shuffle import Rows, Runs, partitions_for
-from pipeline.stages import ColumnStage
 from pipeline.tables import embedding, uid_words, uids
 
 logger = logging.getLogger(__name__)

@@ -13,18 +13,18 @@ import pyarrow.compute as pc
 from filters.extract import Column
 from filters.extract.base import Values
 from filters.rules import Primitive
-from pipeline.balance import balance
-from pipeline.best import keep_best
+from pipeline.columns.remaining import Remaining
+from pipeline.columns.stages import SCRATCH, Place, column_stage
 from pipeline.concepts.copies import drop_copies
 from pipeline.concepts.dedup import drop_alike
 from pipeline.concepts.prune import prune
 from pipeline.config import Curation
-from pipeline.decisions import Decisions, count_reasons
-from pipeline.remaining import Remaining
+from pipeline.deciding.balance import balance
+from pipeline.deciding.best import keep_best
+from pipeline.deciding.decisions import Decisions, count_reasons
+from pipeline.deciding.screen import screen
 from pipeline.scores import Scores, Source
-from pipeline.screen import screen
 from pipeline.settings import Dedup
-from pipeline.stages import SCRATCH, Place, column_stage
 from pipeline.tables import field_of
 
 DECIDED = (

@@ -18,15 +18,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from filters.hashing import uniform
-from pipeline.decisions import REASON, Decisions, decisions_of
+from pipeline.columns.shuffle import Rows, Runs, partitions_for, shuffle
+from pipeline.columns.stages import Place
+from pipeline.deciding.decisions import REASON, Decisions, decisions_of
 from pipeline.executors import some_at_once
 from pipeline.fingerprint import fingerprint
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs, uids_from_bytes
 from pipeline.schema import UID_BYTES, UID_DTYPE, Reason
 from pipeline.scores import Scores
-from pipeline.shuffle import Rows, Runs, partitions_for, shuffle
-from pipeline.stages import Place
 from pipeline.tables import encode, parquet_writer, uid_words
 
 READS = ("uid", REASON, "p_keep", "concept")

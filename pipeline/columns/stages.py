@@ -11,11 +11,11 @@ import numpy as np
 
 from filters.extract import Column
 from filters.extract.base import Values
+from pipeline.columns.publish import Stage, publish
 from pipeline.executors import Executor, some_at_once
 from pipeline.fingerprint import fingerprint
 from pipeline.folder import Folder
 from pipeline.ledger import Ledger, Record, Writer
-from pipeline.publish import Stage, publish
 from pipeline.scores import Located, Scores, locate
 from pipeline.shards import Shard
 

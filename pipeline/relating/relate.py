@@ -14,15 +14,22 @@ from numpy.typing import NDArray
 
 from filters.concepts import Consensus
 from filters.concepts.clustering import Map
-from pipeline.agree import agree
-from pipeline.arrays import kept_arrays
-from pipeline.draw import draw
+from pipeline.columns.arrays import kept_arrays
+from pipeline.columns.draw import draw
+from pipeline.columns.mapped import mapped
+from pipeline.columns.remaining import Remaining
+from pipeline.columns.stages import ColumnStage, Place
 from pipeline.ledger import Ledger
-from pipeline.mapped import mapped
-from pipeline.relation import FITTED, READS, Relation, columns_of, locate_relation, views_of
-from pipeline.remaining import Remaining
+from pipeline.relating.agree import agree
+from pipeline.relating.relation import (
+    FITTED,
+    READS,
+    Relation,
+    columns_of,
+    locate_relation,
+    views_of,
+)
 from pipeline.scores import Scores
-from pipeline.stages import ColumnStage, Place
 from pipeline.tables import embedding
 
 logger = logging.getLogger(__name__)

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.rules import Primitive
+from pipeline.columns.remaining import spread
+from pipeline.columns.stages import Place
 from pipeline.executors import some_at_once
-from pipeline.remaining import spread
 from pipeline.schema import Reason
 from pipeline.scores import Scores
-from pipeline.stages import Place
 from pipeline.votes import unpack, vote_columns
 
 VOTE = "vote:"

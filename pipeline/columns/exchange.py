@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.columns.shuffle import Rows, Runs, shuffle
 from pipeline.executors import Executor, at_once, some_at_once
 from pipeline.folder import Folder
-from pipeline.shuffle import Rows, Runs, shuffle
 
 SHARD = "shard"  # index of a row's shard, int32; its `row` is its place among the good ones
 

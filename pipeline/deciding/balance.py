@@ -20,12 +20,12 @@ from filters.concepts.metaclip import Matcher, metaclip_probability, read_entrie
 from filters.extract import Column
 from filters.extract.base import Values
 from filters.hashing import uniform
+from pipeline.columns.remaining import ROW, Remaining, reason_column, spread
+from pipeline.columns.stages import Place, column_stage
 from pipeline.fingerprint import file_digest
-from pipeline.remaining import ROW, Remaining, reason_column, spread
 from pipeline.schema import Reason
 from pipeline.scores import Scores
 from pipeline.settings import Balance
-from pipeline.stages import Place, column_stage
 from pipeline.tables import uid_words, uids
 
 VERSION = 2  # of what is written for the same settings

@@ -1,0 +1,1 @@
+"""Column stages: new columns for every shard, and how rows of many shards meet for them."""
