@@ -16,18 +16,19 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 from heading import heading
 from numpy.typing import NDArray
-from pipeline.prune import prune
 from snorkel.labeling.model import MajorityLabelVoter
 
+from filters.concepts import max_similarity_to_earlier
+from filters.concepts.copies import near_copies
 from filters.ensemble import fit_label_model, load_label_model
-from pipeline.config import Concepts
-from pipeline.deciding.decide import HASH
+from pipeline.concepts.copies import PHASH
 from pipeline.deciding.decisions import VOTE, undecided
 from pipeline.folder import Folder
 from pipeline.health import scores_of
@@ -101,7 +102,7 @@ def pool_of(run: Path) -> Pool:
     for rule, vote_N in zip(rules, votes_NM.T, strict=True):
         ranking[f"rule {rule.removeprefix(VOTE)}"] = np.where(vote_N < 0, 0.5, vote_N)
     kind_N = np.array([kind.get(uid, "") for uid in uid_N])
-    copy_N = copies(scores, uid_N, vetoed_N, Concepts(**config["concepts"]), config["seed"])
+    copy_N = copies(scores, uid_N, vetoed_N, config["dedup"])
     twin = {row["uid"]: row["twin"] for row in truth if row["kind"] in COPIES}
     stands_N = stand_ins(uid_N, kind_N == CLEAN, twin, copy_N | vetoed_N)
     return Pool(ranking, numbers(scores), kind_N, vetoed_N, copy_N, stands_N)
@@ -142,19 +143,17 @@ def numbers(scores: Scores) -> dict[str, NDArray[np.float64]]:
 
 
 def copies(
-    scores: Scores, uid_N: list[str], vetoed_N: NDArray[np.bool_], cfg: Concepts, seed: int
+    scores: Scores, uid_N: list[str], vetoed_N: NDArray[np.bool_], dedup: Mapping[str, Any]
 ) -> NDArray[np.bool_]:
     """Tell which pairs that no veto hits are copies of one with a lower uid, whoever ranks them."""
     left = np.array(sorted(np.flatnonzero(~vetoed_N), key=lambda row: uid_N[row]))
     hash_N = np.concatenate(
-        [scores.good(s, [HASH]).column(HASH).to_numpy() for s in range(len(scores))]
+        [scores.good(s, [PHASH]).column(PHASH).to_numpy() for s in range(len(scores))]
     )
-    pruned = prune(
-        scores.embeddings(cfg.embedding)[left], hash_N[left], p_keep_N=np.zeros(len(left)),
-        cfg=cfg, seed=seed,
-    )  # fmt: skip
+    same = near_copies(hash_N[left], bits=dedup["copy_bits"]).earlier_N >= 0
+    alike = max_similarity_to_earlier(scores.embeddings(dedup["embedding"])[left])
     copy_N = np.zeros(len(uid_N), bool)
-    copy_N[left[pruned.twin_N >= 0]] = True
+    copy_N[left[same | (alike.similarity_N > dedup["similarity"])]] = True
     return copy_N
 
 

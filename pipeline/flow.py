@@ -117,8 +117,18 @@ def check(cfg: Curation, relations: Sequence[Relation], weights: Callable[[str],
     check_columns(cfg, relations)
     check_files(cfg.derive, weights)
     if cfg.balance.metadata:
-        read_entries(weights(cfg.balance.metadata))
+        _check_entries(cfg.balance.metadata, weights)
     labels_for(cfg.ensemble)
+
+
+def _check_entries(name: str, weights: Callable[[str], Path]) -> None:
+    try:
+        read_entries(weights(name))
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"balance.metadata: got {name!r}, expected a .txt file with an entry a line, or a .json "
+            f"list; {error}"
+        ) from error
 
 
 def check_columns(cfg: Curation, relations: Sequence[Relation]) -> None:
