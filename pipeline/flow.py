@@ -126,8 +126,8 @@ def _check_entries(name: str, weights: Callable[[str], Path]) -> None:
         read_entries(weights(name))
     except (ValueError, OSError) as error:
         raise ValueError(
-            f"balance.metadata: got {name!r}, expected a .txt file with an entry a line, or a .json "
-            f"list; {error}"
+            f"balance.metadata: got {name!r}, expected a .txt file with an entry a line, or a list "
+            f"in a .json; {error}"
         ) from error
 
 
