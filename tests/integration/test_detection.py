@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.deciding.decisions import undecided
 from pipeline.executors import run_local
 from pipeline.folder import Folder
 from pipeline.scores import Scores
@@ -30,8 +31,10 @@ def test_a_shipped_config_runs_whole(name, tmp_path):
     summary = run(cfg, out=tmp_path / "run", execute=run_local, until="curate")
     assert summary["pairs_in"] == 12
     assert "without a value" not in headline(summary)
-    scores = Scores.load((Folder(str(tmp_path / "run")) / "subset").read("scores.parquet"))
+    scores = undecided(
+        Scores.load((Folder(str(tmp_path / "run")) / "subset").read("scores.parquet"))
+    )
     declared = {c.name for what in (*cfg.extract, *cfg.derive) for c in what.columns}
     views = {f"alignment_{view}" for view in ("flipped", "upside_down", "cropped", "masked")}
-    fitted = {"alignment", "consensus", "votes_0"}
+    fitted = {"alignment", "consensus"}
     assert declared | views | fitted == set(scores.columns)
