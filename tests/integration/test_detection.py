@@ -5,7 +5,7 @@ import pytest
 from pipeline.deciding.decisions import undecided
 from pipeline.executors import run_local
 from pipeline.folder import Folder
-from pipeline.scores import Scores
+from pipeline.health import scores_of
 from pipeline.summary import headline
 from tests.tiny_detectors import grounding_dino, saved
 from tests.toy import build_pool
