@@ -31,9 +31,7 @@ def test_a_shipped_config_runs_whole(name, tmp_path):
     summary = run(cfg, out=tmp_path / "run", execute=run_local, until="curate")
     assert summary["pairs_in"] == 12
     assert "without a value" not in headline(summary)
-    scores = undecided(
-        Scores.load((Folder(str(tmp_path / "run")) / "subset").read("scores.parquet"))
-    )
+    scores = undecided(scores_of(Folder(str(tmp_path / "run"))))
     declared = {c.name for what in (*cfg.extract, *cfg.derive) for c in what.columns}
     views = {f"alignment_{view}" for view in ("flipped", "upside_down", "cropped", "masked")}
     fitted = {"alignment", "consensus"}
