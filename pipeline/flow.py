@@ -19,7 +19,7 @@ from pipeline.deciding.decisions import Decisions
 from pipeline.deciding.subset import write_subset
 from pipeline.derive import derive
 from pipeline.ensemble import fit_votes, keep_probability, labels_for
-from pipeline.executors import Executor, Progress
+from pipeline.executors import Executor, Progress, run_local
 from pipeline.folder import Folder
 from pipeline.relating.relate import Fits, relate
 from pipeline.relating.relation import READS, Relation, columns_of
@@ -30,6 +30,7 @@ from pipeline.shards import Shard, find_shards
 from pipeline.votes import Votes, cast_votes, rules_json, vote_columns
 
 NUMBERS = ("int32", "uint64", "float32")  # dtypes that a band has cut points in
+SMALL_BYTES = 2 * 2**30  # of shards; a smaller pool is decided before a first task starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +87,16 @@ def curate(
             scores = derive(
                 scores, what, shards=shards, store=store, weights=weights, execute=execute
             )
+    is_small = sum(shard.size for shard in shards) < SMALL_BYTES
+    decide_on = run_local if is_small else execute  # the same bytes wherever it is
     with clock.stage("vote"):
         votes = cast_votes(
-            scores, cfg.rules, shards=shards, store=store, execute=execute,
+            scores, cfg.rules, shards=shards, store=store, execute=decide_on,
             labels=labels_for(cfg.ensemble),
         )  # fmt: skip
     with clock.stage("ensemble"):
         model = fit_votes(votes, cfg.ensemble, seed=cfg.seed)
-        place = Place(shards, run / DECISIONS, execute)
+        place = Place(shards, run / DECISIONS, decide_on)
         end, scores = keep_probability(votes, model, cfg.ensemble, place=place)
     with clock.stage("concepts"):
         decisions = decide(scores, votes.rules, cfg, place=place, weights=weights)
