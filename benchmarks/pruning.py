@@ -1,6 +1,6 @@
 """What does each way of pruning bring? Equal pairs, equal samples seen, held-out pictures, seeds.
 
-    thresher pool build openclipart --out runs/demo/pool --limit 4000
+    thresher pool build openclipart --out runs/demo/pool --limit 4000 --plant 0
     python benchmarks/pruning.py --pool runs/demo/pool --out runs/pruning --seeds 0 1 2
 
 `configs/dbp.toml` says how many pairs are kept; every other row is the same pool, cut to as many.
