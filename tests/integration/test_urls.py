@@ -74,7 +74,7 @@ def runs(pool, out, remote, tmp_path, monkeypatch):
 
 def test_everything_at_urls_gives_the_bytes_of_everything_on_a_disk(runs):
     here, there = runs
-    named_anew = ("scores/", "ledger/", "log/")  # by where shards lie, or by who wrote
+    named_anew = ("scores/", "ledger/", "log/", "decisions/")  # by where shards lie, or by writer
     made = [n for n in here.files() if not n.startswith(named_anew)]
     assert made == [n for n in there.files() if not n.startswith(named_anew)]
     assert sum(name.endswith("open_clip_model.safetensors") for name in made) == 3

@@ -149,8 +149,8 @@ def test_uids_that_are_corrected_in_one_shard_count_in_all(tmp_path):
 
 def test_a_second_time_opens_nothing(cast, monkeypatch):
     first = decided(cast, budget=0.3)
-    for module in ("best", "screen", "ensemble"):
-        monkeypatch.delattr(f"pipeline.{module}._reasons", raising=False)
+    for module in ("deciding.best", "deciding.screen"):
+        monkeypatch.delattr(f"pipeline.{module}._reasons")
     monkeypatch.delattr("pipeline.ensemble._p_keep")
     assert decided(cast, budget=0.3) == first
 
