@@ -7,7 +7,9 @@ A pool is score tables on a disk, as scoring writes them: uids, captions, p(keep
 embeddings around centres of centres, of which a fifth nearly repeats another. Every step is the one
 that `thresher curate` takes. Near-copies are looked for inside clusters, so that step grows with
 rows times rows of a cluster; where sizes are compared there is one concept for so many rows in
-all of them, as the authors of SemDeDup have it (50,000 clusters for 440 million pairs).
+all of them, as the authors of SemDeDup have it (50,000 clusters for 440 million pairs). One flat
+k-means then costs more a row in a larger pool, as there are more centroids; two levels (`--levels
+2`) cost a row the square root of that.
 
 Memory is that of this process and all it started, Ray's own included, looked at five times a second
 (Linux' smaps, pages that processes share counted once): all that is resident, files that are mapped
@@ -16,7 +18,6 @@ included, and what is no file's.
 
 import argparse
 import hashlib
-import os
 import shutil
 import tempfile
 import threading
@@ -31,8 +32,9 @@ import numpy as np
 import pyarrow as pa
 from heading import heading
 from numpy.typing import NDArray
+from process_tree import cpu_of_tree, memory_of, tree
 
-from filters.concepts.clustering import Flat
+from filters.concepts import AnyClustering, Flat, TwoLevel
 from filters.extract import Column
 from pipeline.columns.remaining import Remaining
 from pipeline.columns.stages import Place
@@ -106,36 +108,6 @@ class Watch:
             step.scratch = max(step.scratch, size_of(self.home / "scratch"))
 
 
-def tree() -> list[Path]:
-    """Return this process and all that came from it, as folders of /proc."""
-    parent = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parent[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    found = [os.getpid()]
-    for pid in found:
-        found.extend(child for child, of in parent.items() if of == pid)
-    return [Path("/proc", str(pid)) for pid in found]
-
-
-def memory_of(process: Path) -> tuple[int, int]:
-    """Return its share of resident bytes, and of those that are no file's."""
-    with suppress(OSError):
-        lines = (process / "smaps_rollup").read_text().splitlines()[1:]
-        of = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-        return of["Pss"], of["Pss"] - of["Pss_File"]
-    return 0, 0
-
-
-def cpu_of_tree() -> float:
-    """Return seconds of a core, of what is running."""
-    ticks = 0
-    for process in tree():
-        with suppress(OSError):
-            ticks += sum(map(int, (process / "stat").read_text().rpartition(")")[2].split()[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
 def size_of(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
@@ -149,6 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 400_000])
     parser.add_argument("--concepts", type=int, default=0, help="0: one for 1,000 rows")
+    parser.add_argument("--levels", type=int, choices=[1, 2], default=1, help="of clustering")
     parser.add_argument("--ray", default="local", help="off, local, or an address")
     parser.add_argument("--similarity", type=float, default=0.95)
     parser.add_argument("--tmp", help="where pools are written; 2.5 KB a row")
@@ -165,7 +138,8 @@ def main() -> None:
             watch = Watch(Path(folder))
             print(f"\n## {rows:,} rows, {concepts:,} concepts\n")
             print(f"{size_of(Path(folder) / 'scores') / 1e6:,.0f} MB of score tables. ", end="")
-            run(remaining, place, watch, concepts, args.similarity)
+            clustering = clusters_of(concepts, args.levels)
+            run(remaining, place, watch, clustering, args.similarity)
             table(watch.steps, rows)
             told[rows] = watch.steps
             shutil.rmtree(Path(folder) / "scores")
@@ -173,15 +147,22 @@ def main() -> None:
         compare(told)
 
 
+def clusters_of(concepts: int, levels: int) -> AnyClustering:
+    """Return settings for so many clusters, or the square nearest to it."""
+    side = max(1, round(concepts**0.5))
+    return Flat(clusters=concepts) if levels == 1 else TwoLevel(outer=side, inner=side)
+
+
 def nothing(shared: None, weights: Any, item: int) -> None:
     del shared, weights, item
 
 
-def run(remaining: Remaining, place: Place, watch: Watch, concepts: int, similarity: float) -> None:
+def run(
+    remaining: Remaining, place: Place, watch: Watch, clustering: AnyClustering, similarity: float
+) -> None:
     """Take the steps; one that is part of another is taken before it, so they are told apart."""
-    flat = Flat(clusters=concepts)
-    dedup = Dedup(similarity=similarity, cluster=flat)
-    cfg = Concepts(keep=0.5, cluster=flat)
+    dedup = Dedup(similarity=similarity, cluster=clustering)
+    cfg = Concepts(keep=0.5, cluster=clustering)
     counts = [remaining.count(place.execute)]
 
     def taken(name: str, step: Callable[[], Remaining]) -> Remaining:
@@ -192,7 +173,12 @@ def run(remaining: Remaining, place: Place, watch: Watch, concepts: int, similar
 
     def clustered(left: Remaining, prefix: str) -> Remaining:
         return cluster_pairs(
-            left, embedding=cfg.embedding, clustering=flat, prefix=prefix, seed=SEED, place=place
+            left,
+            embedding=cfg.embedding,
+            clustering=clustering,
+            prefix=prefix,
+            seed=SEED,
+            place=place,
         ).remaining
 
     left = taken("copies", lambda: drop_copies(remaining, dedup, seed=SEED, place=place))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.concepts.nearest import has_direction
+from filters.concepts.direction import has_direction
 from filters.hashing import hash_contents
 
 BLOCK = 2048  # rows that are widened to float64 at a time

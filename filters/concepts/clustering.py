@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.concepts.kmeans import Clusters, assign, spherical_kmeans
-from filters.concepts.nearest import Points
 from filters.concepts.routed import assign_routed
 from filters.concepts.starts import Start
+from filters.concepts.widening import Points
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 

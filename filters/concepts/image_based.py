@@ -9,7 +9,7 @@ Letters: N pictures, K centroids, T target pictures, D dimensions.
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.concepts.nearest import has_direction
+from filters.concepts.direction import has_direction
 from filters.concepts.products import tiles
 
 

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from filters.concepts.nearest import BLOCK, has_direction, in_threads, nearest, products_with
+from filters.concepts.direction import has_direction
+from filters.concepts.nearest import BLOCK, nearest, products_with
 from filters.concepts.starts import Start, start_from, unit
+from filters.concepts.threads import in_threads
 from filters.concepts.widening import Points, wide
 
 CHUNK = 2048  # points summed at a time: 8 MB in float64 with 512 dimensions

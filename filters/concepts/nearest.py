@@ -9,16 +9,15 @@ points of a block that are too close to call, P pairs of such a point and a cent
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
+from filters.concepts.direction import directed, norms
+from filters.concepts.threads import in_threads
 from filters.concepts.widening import Points, wide
 
 BLOCK = 2048  # points at a time; with a tile of centroids their product is 16 MB
@@ -29,9 +28,6 @@ GPU_DEVICES = ("nvidia[0-9]*", "kfd", "dxg")  # NVIDIA's, AMD's, and either in a
 SOME = 128  # points that are settled, or multiplied one by one, at a time
 PAIRS = 2**14  # inner products in float64 at a time: 128 MB with 512 dimensions
 HALF_ULP = 2.0**-24  # of float32: a product of D terms is off by at most D of these
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def nearest(
@@ -83,35 +79,6 @@ def products_with(
     for _ in in_threads(multiply, range(0, len(vectors_ND), BLOCK)):
         pass
     return similarity_N
-
-
-def has_direction(vectors_ND: Points) -> NDArray[np.bool_]:
-    """Mark points that are finite and not zero, bool [N]."""
-    found_N = np.empty(len(vectors_ND), bool)
-    for start in range(0, len(vectors_ND), BLOCK):
-        block_BD = wide(vectors_ND[start : start + BLOCK])
-        found_N[start : start + BLOCK] = _directed(_norms(block_BD))
-    return found_N
-
-
-def in_threads(task: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield the task's results in order, with as many threads as the matrix product may take.
-
-    Each thread multiplies alone: many small products side by side are faster than one after the
-    other in many threads, and the rest of the work is spread too.
-    """
-    control = _threadpools()
-    threads = max([p["num_threads"] for p in control.info() if p["user_api"] == "blas"], default=1)
-    if threads == 1:
-        yield from map(task, items)
-        return
-    with control.limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(task, items)
-
-
-@cache
-def _threadpools() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 @cache
@@ -171,8 +138,8 @@ class _Found:
         """Look for those of a block; return the points that are too close to call, [F]."""
         room_BD = self._room.block_BD if self._index is None else None
         block_BD = wide(self._vectors_ND[start : start + self.size], room_BD)
-        norm_B = _norms(block_BD)
-        directed_B = _directed(norm_B)
+        norm_B = norms(block_BD)
+        directed_B = directed(norm_B)
         if not directed_B.all():
             block_BD = np.where(directed_B[:, None], block_BD, 0)
         count = min(self._wanted + 1, len(self._centroid_KD))
@@ -222,15 +189,6 @@ def _products(
                 np.vecdot(block_BD[some], centroid_SD, out=similarity_BW[some, w])
     similarity_BW[cluster_BW < 0] = np.nan
     return np.minimum.accumulate(similarity_BW, axis=1)
-
-
-def _norms(block_BD: NDArray[np.float32]) -> NDArray[np.float64]:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.sqrt(np.vecdot(block_BD, block_BD).astype(np.float64))
-
-
-def _directed(norm_B: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return np.isfinite(norm_B) & (norm_B > 0)
 
 
 def _margins(norm_B: NDArray[np.float64], dim: int) -> NDArray[np.float64]:
@@ -290,7 +248,7 @@ def _settled(
     value_FK = block_FD @ centroid_KD.T
     worst = len(centroid_KD) - wanted
     least_F = np.partition(value_FK, worst, axis=1)[:, worst]
-    least_F = least_F - _margins(_norms(block_FD), block_FD.shape[1])
+    least_F = least_F - _margins(norms(block_FD), block_FD.shape[1])
     row_P, cluster_P = np.nonzero(value_FK >= least_F[:, None])
     product_P = np.empty(len(row_P))
     for start in range(0, len(row_P), PAIRS):

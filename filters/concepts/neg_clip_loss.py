@@ -10,7 +10,7 @@ Letters: N pairs, R references, D dimensions, B pairs of a batch.
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.concepts.nearest import has_direction
+from filters.concepts.direction import has_direction
 from filters.concepts.products import tiles
 
 TEMPERATURE = 0.01  # of OpenAI's CLIP models, and of most that were trained like them

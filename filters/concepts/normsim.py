@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.concepts.nearest import has_direction
+from filters.concepts.direction import has_direction
 from filters.concepts.products import ROWS, tiles
 
 GRAM_ROWS = 8192  # that are widened at a time

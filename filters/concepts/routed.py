@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.concepts.kmeans import Clusters, assign
-from filters.concepts.nearest import Points
+from filters.concepts.widening import Points
 
 
 def assign_routed(

@@ -9,7 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.concepts.nearest import BLOCK, Points, in_threads, nearest
+from filters.concepts.nearest import BLOCK, nearest
+from filters.concepts.threads import in_threads
+from filters.concepts.widening import Points
 from filters.hashing import mixed
 
 Start = Literal["sampled", "parallel"]

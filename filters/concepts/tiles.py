@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from filters.concepts.direction import has_direction
 from filters.concepts.widening import wide
 
 TILE = 512  # a product of larger ones is no faster, and more of it is on the wrong side
@@ -69,7 +70,7 @@ class Tiles:
         self.valid_N = np.ones(self.count, bool)
         for at in range(0, self.count, tile):
             rank_B = everyone[at : at + tile]
-            self.valid_N[rank_B] = _have_direction(wide(self.read(rank_B)))
+            self.valid_N[rank_B] = has_direction(self.read(rank_B))
 
     def read(self, rank_B: Ranks) -> NDArray[Any]:
         """Return the rows of ascending ranks as they are, [B, D]."""
@@ -170,12 +171,6 @@ def checked_order(order: NDArray[np.integer[Any]], count: int) -> NDArray[np.int
             f"{count - 1} once"
         )
     return order_N
-
-
-def _have_direction(rows_BD: NDArray[np.float32]) -> NDArray[np.bool_]:
-    with np.errstate(over="ignore", invalid="ignore"):
-        square_B = np.einsum("bd,bd->b", rows_BD, rows_BD)
-        return (square_B > 0) & (square_B < np.inf)
 
 
 def _room(buffer: NDArray[np.float32], size: int) -> NDArray[np.float32]:

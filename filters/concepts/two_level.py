@@ -17,9 +17,10 @@ from filters.concepts.clustering import (
     check_at_least_1,
     check_steps,
 )
+from filters.concepts.direction import has_direction
 from filters.concepts.kmeans import Trained, assign, spherical_kmeans
-from filters.concepts.nearest import Points, has_direction
 from filters.concepts.starts import Start
+from filters.concepts.widening import Points
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -72,3 +72,15 @@ class Derive(ABC, Generic[Told]):
             weights: Path by name, for every name in `weights`.
             counts: What `count` found in all shards, added up, if it finds something.
         """
+
+
+def require_name(kind: str, name: str) -> None:
+    """Refuse what cannot be the name of a column.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if not name.isidentifier():
+        raise ValueError(
+            f"{kind}: got name {name!r}, expected a column name of letters, digits and _; rename it"
+        )

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from filters.derive.base import Columns, Derive, Map
+from filters.derive.base import Columns, Derive, Map, require_name
 from filters.derive.counts import Counts
 from filters.derive.network import read_network
 from filters.extract import Column
@@ -36,11 +36,7 @@ class Head(Derive):
 
     def __post_init__(self) -> None:
         """Refuse a name that is no column's, and a file that could hold code."""
-        if not self.name.isidentifier():
-            raise ValueError(
-                f"head: got name {self.name!r}, expected a column name of letters, digits and _; "
-                "rename it"
-            )
+        require_name(self.kind, self.name)
         if not self.file.endswith(".safetensors"):
             raise ValueError(
                 f"head {self.name}: got file {self.file!r}, expected a .safetensors file; pickles "

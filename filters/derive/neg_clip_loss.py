@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.concepts.nearest import has_direction
+from filters.concepts.direction import has_direction
 from filters.concepts.neg_clip_loss import TEMPERATURE, neg_clip_loss
 from filters.derive.base import Columns, Derive, Map
 from filters.derive.sample import Sample

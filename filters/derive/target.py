@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from filters.concepts.image_based import nearest, wanted
 from filters.concepts.normsim import Norm, gram, normsim_2, normsim_inf
-from filters.derive.base import Columns, Derive, Map
+from filters.derive.base import Columns, Derive, Map, require_name
 from filters.derive.pooled import Pooled
 from filters.extract.base import Column, Values
 
@@ -41,7 +41,7 @@ class NormSim(Derive):
 
     def __post_init__(self) -> None:
         """Refuse a name that is no column's."""
-        _require_name(self.kind, self.name)
+        require_name(self.kind, self.name)
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ class ImageBased(Derive):
 
     def __post_init__(self) -> None:
         """Refuse a name that is no column's."""
-        _require_name(self.kind, self.name)
+        require_name(self.kind, self.name)
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -207,13 +207,6 @@ def _wanted_of(centroids: Path, targets: Path, *stamps: tuple[int, int]) -> NDAr
 def _stamp(path: Path) -> tuple[int, int]:
     state = path.stat()
     return state.st_mtime_ns, state.st_size
-
-
-def _require_name(kind: str, name: str) -> None:
-    if not name.isidentifier():
-        raise ValueError(
-            f"{kind}: got name {name!r}, expected a column name of letters, digits and _; rename it"
-        )
 
 
 def _require_dim(

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from filters.concepts.metaclip import Matcher, read_entries
-from filters.derive.base import Columns, Derive, Map
+from filters.derive.base import Columns, Derive, Map, require_name
 from filters.derive.pooled import Pooled
 from filters.extract.base import Column, Values
 
@@ -40,11 +40,7 @@ class TextBased(Derive):
 
     def __post_init__(self) -> None:
         """Refuse a name that is no column's."""
-        if not self.name.isidentifier():
-            raise ValueError(
-                f"text_based: got name {self.name!r}, expected a column name of letters, digits "
-                "and _; rename it"
-            )
+        require_name(self.kind, self.name)
 
     @property
     def weights(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.concepts.nearest import has_direction
+from filters.concepts.direction import has_direction
 from filters.hashing import hash_contents, hashed
 from pipeline.columns.remaining import Remaining
 from pipeline.executors import Executor, some_at_once

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from filters.concepts import Consensus
 from filters.concepts.clustering import Concepts
-from filters.concepts.nearest import has_direction
+from filters.concepts.direction import has_direction
 from filters.hashing import hash_contents, hashed
 from pipeline.columns.arrays import kept_arrays
 from pipeline.columns.draw import draw

@@ -4,9 +4,9 @@ import numpy as np
 
 from filters.concepts import balanced_quotas
 from filters.concepts.density import complexity
+from filters.concepts.direction import has_direction
 from filters.concepts.grouping import keys
 from filters.concepts.metaclip import spaced, threshold_for
-from filters.concepts.nearest import has_direction
 from filters.concepts.shares import quotas_of
 from filters.ensemble.budget import rows_of
 from filters.hashing import hashed, uniform
