@@ -27,9 +27,9 @@ from pipeline.progress import progress_bar
 from pipeline.shards import list_shards
 from pipeline.summary import headline, summarise
 from pipeline.weights import model_file
-from training.alignment import Alignment
-from training.commands import head_app
+from training.alignment.fit import Alignment
 from training.config import Train
+from training.heads.command import head_app
 from training.run import Run, check_request, load_run
 
 HERE = Path(__file__).parent
@@ -200,7 +200,7 @@ def evaluate(
 
     Example: thresher evaluate runs/demo/train/subset-*/checkpoint --data runs/demo/pool/heldout
     """
-    from training.evaluate import evaluate as judge
+    from training.evaluation.evaluate import evaluate as judge
     from training.trials import write_results
 
     names = tuple(tasks.split(","))

@@ -36,8 +36,8 @@ from pipeline.schema import BASE_SCHEMA
 from pipeline.shards import list_shards
 from pipeline.tables import embedding, encode, read, score_schema, to_array
 from pipeline.weights import model_file
-from training.head_problem import Shape
-from training.heads import fit_head
+from training.heads.fit import fit_head
+from training.heads.problem import Shape
 
 BATCH = 32
 HIDDEN = 64

@@ -2,11 +2,12 @@
 
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs
-from training.checkpoint import TrainingFolder, identify
+from training.checkpoint.state import TrainingFolder, identify
 from training.config import Distill
 from training.loop import OnStep, fit
-from training.model import ClipModel, ModelConfig, build_model, load_model, pick_device
+from training.models.build import ClipModel, ModelConfig, build_model, load_model, pick_device
 from training.objectives import FeatureDistillation
+from training.runs.runtime import Here, Runtime
 
 
 def distill(
@@ -16,6 +17,7 @@ def distill(
     *,
     out: Folder,
     seed: int,
+    runtime: Runtime | None = None,
     on_step: OnStep | None = None,
 ) -> Folder:
     """Teach a smaller image tower by feature L2 on the pairs' pictures (arXiv:2404.16637).
@@ -26,6 +28,7 @@ def distill(
         pairs: Whose pictures are shown; captions are not used.
         out: Folder of this run: metrics, state, checkpoint.
         seed: Weights, order and augmentation follow from it; at least 0.
+        runtime: Who started this process; None if nobody else trains with it.
         on_step: Gets the metrics of every step.
 
     Returns:
@@ -43,9 +46,10 @@ def distill(
     teacher_model, teacher_cfg = load_model(teacher)
     student, student_cfg = build_model(cfg.model, seed=seed)
     student_cfg = inherit(student, student_cfg, teacher_model, teacher_cfg)
-    device = pick_device(cfg.device)
-    objective = FeatureDistillation(cfg, student.to(device), teacher_model.to(device))
-    summary = fit(cfg, objective, pairs, folder=folder, seed=seed, on_step=on_step)
+    device, runtime = pick_device(cfg.device), runtime or Here()
+    student, teacher_model = student.to(device), teacher_model.to(device)
+    objective = FeatureDistillation(cfg, student, teacher_model, ranks=runtime.ranks)
+    summary = fit(cfg, objective, pairs, folder=folder, seed=seed, runtime=runtime, on_step=on_step)
     return folder.finish(student, student_cfg, summary)
 
 

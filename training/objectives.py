@@ -1,31 +1,48 @@
 """What a step minimises: contrastive alignment with captions, or distance to a teacher."""
 
 import math
-from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from filters.open_clip_models import tokenizer
-from training.captions import TextSide
+from pipeline.pairs import Pairs
 from training.config import Distill, Train
-from training.data import Batch
-from training.losses import MAX_SCALE, clip_loss, feature_l2, siglip_loss
-from training.model import ClipModel, ImageSide, ModelConfig, lock_text
+from training.input.batch import Batch
+from training.input.texts import Texts
+from training.losses.contrastive import MAX_SCALE, feature_l2
+from training.losses.pair import pair_loss
+from training.models.build import ClipModel, ImageSide, ModelConfig, lock_text, text_tower
+from training.models.encoder import Features, PairEncoder
+from training.models.text import trunk_outputs
+from training.parallel.ranks import Ranks
 
 
 class Objective(Protocol):
-    """What training minimises."""
+    """What training minimises.
+
+    A step is two halves, so that many passes through the encoder may end in one loss: `encode`
+    calls the encoder, which may be wrapped, on some pairs; `loss` is of all pairs of a rank.
+    """
 
     model: ClipModel  # the open_clip model that is trained and saved
+    encoder: nn.Module  # what is wrapped, compiled or sharded; put back here when it is
+    texts: Texts | None  # what the loader gives the text tower; None where captions play no part
 
     def train(self) -> None:
         """Put what trains into train mode and what is frozen into eval mode."""
         ...
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Return the scalar to go down."""
+    def encode(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return what the loss needs of some pairs; of every tensor the first dimension is pairs.
+
+        Scalars are the same for all pairs.
+        """
+        ...
+
+    def loss(self, features: tuple[Tensor, ...], batch: Batch) -> Tensor:
+        """Return the scalar to go down; its mean over ranks is the whole batch's."""
         ...
 
     def after_step(self) -> dict[str, float]:
@@ -36,34 +53,54 @@ class Objective(Protocol):
 class Contrastive:
     """Pictures and captions meet in one space, by the sigmoid or the softmax loss."""
 
+    texts: Texts | None
+
     def __init__(
-        self, cfg: Train, model: ClipModel, model_cfg: ModelConfig, captions: Sequence[str]
+        self, cfg: Train, model: ClipModel, model_cfg: ModelConfig, pairs: Pairs, *, ranks: Ranks
     ) -> None:
         self.model = model
-        self.cfg = cfg
-        if cfg.lock_text:
+        self.locked = cfg.towers.lock_text
+        tower: Any = text_tower(model)
+        if self.locked:
             lock_text(model)
-        self.image = ImageSide(model, precision=cfg.precision)
-        self.text = TextSide(model, tokenizer(model_cfg), captions, frozen=cfg.lock_text)
+        encode = (lambda tokens_NL: trunk_outputs(tower, tokens_NL)) if self.locked else None
+        self.texts = Texts(pairs.captions, tokenizer(model_cfg), encode=encode)
+        self.encoder: nn.Module = PairEncoder(
+            model, precision=cfg.precision, frozen_text=self.locked
+        )
+        self._loss = pair_loss(cfg.loss, cfg.parallel, ranks=ranks, batch_size=cfg.batch_size)
 
     def train(self) -> None:
         """Train mode; a locked text tower stays in eval mode, as when its features were made."""
         self.model.train()
-        self.text.tower.train(not self.cfg.lock_text)
+        text_tower(self.model).train(not self.locked)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def encode(self, batch: Batch) -> Features:
+        """Return embeddings of both sides, scale and bias."""
+        return self.encoder(batch.pixels_BHWC, batch.text_BL)
+
+    def loss(self, features: tuple[Tensor, ...], batch: Batch) -> Tensor:
         """Return the batch's loss, in nats."""
-        image_BD, text_BD = self.image(batch.pixels_BHWC), self.text(batch.row_B)
-        scale, bias = self.model.logit_scale.exp(), self.model.logit_bias
-        if bias is None:
-            return clip_loss(image_BD, text_BD, scale=scale)
-        return siglip_loss(image_BD, text_BD, scale=scale, bias=bias)
+        return self._loss(Features(*features), batch.weight_B)
 
     @torch.no_grad()
     def after_step(self) -> dict[str, float]:
         """Keep the scale in [1, 100] (arXiv:2103.00020, section 2.5)."""
         self.model.logit_scale.clamp_(0.0, math.log(MAX_SCALE))
         return {"logit_scale": self.model.logit_scale.exp().item()}
+
+
+class StudentEncoder(nn.Module):
+    """The image tower of a student, as a step uses it."""
+
+    def __init__(self, student: ClipModel, cfg: Distill) -> None:
+        super().__init__()
+        self.visual = student.visual
+        self.image = ImageSide(student, precision=cfg.precision)
+
+    def forward(self, pixels_BHWC: Tensor) -> Tensor:
+        """Return float32 unit-norm embeddings [B, D]."""
+        return self.image(pixels_BHWC)
 
 
 class FeatureDistillation:
@@ -73,23 +110,35 @@ class FeatureDistillation:
     says of another crop would be a wrong target. Captions play no part.
     """
 
-    def __init__(self, cfg: Distill, student: ClipModel, teacher: ClipModel) -> None:
+    texts: Texts | None = None
+
+    def __init__(
+        self, cfg: Distill, student: ClipModel, teacher: ClipModel, *, ranks: Ranks
+    ) -> None:
         self.model = student
         for name, parameter in student.named_parameters():
             parameter.requires_grad_(name.startswith("visual."))
-        self.image = ImageSide(student, precision=cfg.precision)
+        self.encoder: nn.Module = StudentEncoder(student, cfg)
         self.teacher = ImageSide(teacher.eval(), precision=cfg.precision)
+        self.ranks = ranks
+        self.batch_size = cfg.batch_size
 
     def train(self) -> None:
         """Only the student's image tower trains."""
         self.model.eval()
         self.model.visual.train()
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Return the mean squared distance to the teacher, in [0, 4]."""
+    def encode(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return the student's and the teacher's embeddings."""
         with torch.no_grad():
             teacher_BD = self.teacher(batch.pixels_BHWC)
-        return feature_l2(self.image(batch.pixels_BHWC), teacher_BD)
+        return self.encoder(batch.pixels_BHWC), teacher_BD
+
+    def loss(self, features: tuple[Tensor, ...], batch: Batch) -> Tensor:
+        """Return the mean squared distance to the teacher, in [0, 4]."""
+        student_BD, teacher_BD = features
+        share = len(batch) * self.ranks.count / self.batch_size  # 1 but for uneven shares
+        return feature_l2(student_BD, teacher_BD) * share
 
     def after_step(self) -> dict[str, float]:
         """Nothing to keep in range."""

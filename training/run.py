@@ -8,7 +8,7 @@ from pipeline.config import STRICT, Curation, load_config
 from pipeline.folder import Folder
 from pipeline.shards import list_shards
 from pipeline.staging import fetched, is_file, split_url
-from training.alignment import Alignment
+from training.alignment.fit import Alignment
 from training.config import Distill, Evaluate, Train
 
 SHIPPED = Path(__file__).parents[1]  # configs/ lies here, in a clone and in a wheel

@@ -12,10 +12,10 @@ from pipeline.folder import Folder
 from pipeline.pairs import Pairs, pairs_from_shards, select
 from pipeline.shards import list_shards
 from pipeline.staging import split_url
-from training.checkpoint import identify
+from training.checkpoint.state import identify
 from training.config import Distill, Evaluate, Train
 from training.distill import distill
-from training.evaluate import evaluate
+from training.evaluation.evaluate import evaluate
 from training.loop import OnStep, train
 
 Results = dict[str, float]  # "<task>/<metric>" -> value in [0, 1]

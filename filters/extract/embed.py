@@ -29,7 +29,7 @@ class Embeddings(Extractor):
     """EfficientNet-Lite0 features of the picture and MiniLM-L6 of the caption, unit norm.
 
     The image tower was trained on ImageNet classes, the text tower on sentence pairs; they share no
-    space. What makes them comparable is the alignment stage (training/alignment.py).
+    space. What makes them comparable is the alignment stage (training/alignment/fit.py).
     """
 
     kind: Literal["embed"] = "embed"

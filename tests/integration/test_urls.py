@@ -19,7 +19,6 @@ MODEL = Path(__file__).parents[2] / "configs" / "models" / "tiny.json"
 REST = """
 [train]
 model = "{model}"
-lock_text = false
 samples_seen = 48
 batch_size = 8
 [train.save]

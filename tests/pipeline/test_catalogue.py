@@ -20,7 +20,7 @@ from pipeline.catalogue import (
     writers,
 )
 from pipeline.commands import filters_app
-from training.alignment import Alignment
+from training.alignment.fit import Alignment
 
 
 def column(name):

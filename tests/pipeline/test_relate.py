@@ -19,7 +19,7 @@ from pipeline.ledger import Ledger
 from pipeline.relating.relate import relate
 from pipeline.relating.relation import FITTED
 from tests.scored import Planted, scored
-from training.alignment import Alignment
+from training.alignment.fit import Alignment
 
 COLUMNS = (
     Column("image_embedding", "embedding", "", "", "", 12),

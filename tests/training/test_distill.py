@@ -8,17 +8,21 @@ import pytest
 import torch
 
 from pipeline.folder import Folder
-from training.config import Distill, Optim, Save, Train
+from training.config import Distill, Optim, Save, Towers, Train
 from training.distill import distill
-from training.evaluate import evaluate
+from training.evaluation.evaluate import evaluate
 from training.loop import train
-from training.model import load_model
+from training.models.build import load_model
 
 
 @pytest.fixture(scope="module")
 def teacher(toy_pairs, tiny_model, tmp_path_factory) -> Folder:
     cfg = Train(
-        model=tiny_model, lock_text=False, samples_seen=5120, batch_size=64, optim=Optim(lr=3e-3)
+        model=tiny_model,
+        towers=Towers(lock_text=False),
+        samples_seen=5120,
+        batch_size=64,
+        optim=Optim(lr=3e-3),
     )
     return train(
         cfg, toy_pairs(300, seed=1), out=Folder(str(tmp_path_factory.mktemp("teacher"))), seed=0
@@ -41,7 +45,12 @@ def short(student_model) -> Distill:
 
 
 def test_the_student_learns_the_planted_truth(toy_pairs, teacher, student_model, short, out):
-    cfg = dataclasses.replace(short, samples_seen=5120, batch_size=64, optim=Optim(lr=3e-3))
+    cfg = dataclasses.replace(
+        short,
+        samples_seen=5120,
+        batch_size=64,
+        optim=Optim(lr=3e-3),
+    )
     student = distill(cfg, teacher, toy_pairs(300, seed=1), out=out, seed=7)
     tasks, templates = ("zeroshot:colour",), ("a {c} thing", "{c}")
     heldout = toy_pairs(100, seed=2)
@@ -100,7 +109,7 @@ def test_a_teacher_that_is_none_is_refused(toy_pairs, short, out, tmp_path):
 def test_another_teacher_is_another_run(toy_pairs, tiny_model, teacher, short, out):
     pairs = toy_pairs(40, seed=3)
     distill(short, teacher, pairs, out=out / "out", seed=7)
-    cfg = Train(model=tiny_model, lock_text=False, samples_seen=32, batch_size=16)
+    cfg = Train(model=tiny_model, towers=Towers(lock_text=False), samples_seen=32, batch_size=16)
     other = train(cfg, pairs, out=out / "other", seed=1)
     with pytest.raises(ValueError, match="holds a run with"):
         distill(short, other, pairs, out=out / "out", seed=7)

@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load
 
 from tests.stopping import Stopped, stop_at
-from training.config import Optim, Save, Train
-from training.evaluate import evaluate
+from training.config import Log, Loss, Optim, Save, Towers, Train
+from training.evaluation.evaluate import evaluate
 from training.loop import train
-from training.model import load_model
+from training.models.build import load_model
 
 ROOT = Path(__file__).parents[2]
 TASKS = ("zeroshot:shape", "zeroshot:colour", "retrieval")
@@ -42,10 +42,11 @@ def short(tiny_model):
     """Eight steps, a state every third."""
     return Train(
         model=tiny_model,
-        lock_text=False,
+        towers=Towers(lock_text=False),
         samples_seen=8 * 16,
         batch_size=16,
-        save=Save(every=3, keep=2, log_every=2),
+        save=Save(every=3, keep=2),
+        log=Log(every=2),
     )
 
 
@@ -53,8 +54,8 @@ def short(tiny_model):
 def test_it_learns_the_planted_truth(toy_pairs, tiny_model, out, loss):
     cfg = Train(
         model=tiny_model,
-        loss=loss,
-        lock_text=False,
+        loss=Loss(kind=loss),
+        towers=Towers(lock_text=False),
         samples_seen=5120,
         batch_size=64,
         optim=Optim(lr=3e-3),
@@ -103,7 +104,7 @@ import os, pickle, signal, sys
 from pathlib import Path
 import torch
 from training.loop import train
-from training.model import load_model
+from training.models.build import load_model
 torch.set_num_threads(1)
 cfg, pairs, out = pickle.loads(Path(sys.argv[1]).read_bytes())
 def kill(entry):

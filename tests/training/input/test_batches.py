@@ -1,0 +1,124 @@
+"""The loader gives the same batches whatever its threads, cache and starting point."""
+
+import dataclasses
+import io
+import logging
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from training.config import Augment, Loader
+from training.input.batches import Batches
+
+
+def _batches(pairs, *, first=0, last=6, seed=4, **how):
+    batches = Batches(
+        pairs, None, size=24, batch_size=10, seed=seed, augment=Augment(), loader=Loader(**how)
+    )
+    return list(batches.iterate(first, last))
+
+
+def _same(a, b):
+    return all(
+        torch.equal(x.pixels_BHWC, y.pixels_BHWC) and np.array_equal(x.row_B, y.row_B)
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"threads": 1, "prefetch": 1, "cache_bytes": 0},
+        {"threads": 4, "prefetch": 9, "cache_bytes": 0},
+        {"threads": 3, "prefetch": 2, "cache_bytes": 20_000},
+        {"threads": 2, "prefetch": 4, "cache_bytes": 2**30},
+    ],
+)
+def test_threads_prefetch_and_cache_change_nothing(toy_pairs, how):
+    pairs = toy_pairs(23, seed=1)
+    assert _same(_batches(pairs), _batches(pairs, **how))
+
+
+def test_starting_late_gives_the_rest(toy_pairs):
+    pairs = toy_pairs(23, seed=1)
+    assert _same(_batches(pairs)[4:], _batches(pairs, first=4))
+
+
+def test_other_seed_other_batches(toy_pairs):
+    pairs = toy_pairs(23, seed=1)
+    assert not _same(_batches(pairs), _batches(pairs, seed=5))
+
+
+def test_a_batch_shows_the_pictures_it_names(toy_pairs):
+    """Every toy picture has a ground colour of its own, and its crop shows it."""
+    pairs = toy_pairs(12, seed=2)
+    batch = _batches(pairs, last=1)[0]
+    for crop, row in zip(batch.pixels_BHWC.numpy(), batch.row_B, strict=True):
+        whole = np.asarray(Image.open(io.BytesIO(pairs.image_bytes(row))))
+        assert (crop == whole[0, 0]).all(axis=-1).any()
+
+
+def test_the_cache_stays_within_its_bound(toy_pairs):
+    pairs = toy_pairs(23, seed=1)
+    batches = Batches(
+        pairs,
+        None,
+        size=24,
+        batch_size=10,
+        seed=0,
+        augment=Augment(),
+        loader=Loader(cache_bytes=20_000),
+    )
+    list(batches.iterate(0, 6))
+    kept = batches.pictures._cache.values()
+    assert 0 < sum(picture.nbytes for picture in kept) <= 20_000
+
+
+def test_what_was_filled_in_beforehand_is_not_read_again(toy_pairs):
+    pairs = toy_pairs(23, seed=1)
+    batches = Batches(
+        pairs, None, size=24, batch_size=10, seed=4, augment=Augment(), loader=Loader(threads=2)
+    )
+    batches.fill(0, 6)
+    batches.pictures.pairs = dataclasses.replace(pairs, shards=("/nowhere/00000.tar",))
+    assert _same(list(batches.iterate(0, 6)), _batches(pairs))
+
+
+def test_filling_stops_at_the_bound_and_at_what_will_be_shown(toy_pairs):
+    pairs = toy_pairs(23, seed=1)
+    short = Batches(
+        pairs, None, size=24, batch_size=5, seed=4, augment=Augment(), loader=Loader(threads=2)
+    )
+    short.fill(0, 2)
+    assert sorted(short.pictures._cache) == sorted(short.order.rows(0, 10)[1].tolist())
+
+
+def test_a_corrupt_picture_is_replaced_and_disturbs_nobody(toy_pairs, caplog):
+    good, bad = toy_pairs(23, seed=3), toy_pairs(23, seed=3, corrupt=(5, 6, 22))
+    with caplog.at_level(logging.WARNING, logger="training.input.pictures"):
+        with_bad = _batches(bad)
+    without = _batches(good)
+    for a, b in zip(without, with_bad, strict=True):
+        broken = np.isin(a.row_B, (5, 6, 22))
+        np.testing.assert_array_equal(
+            a.pixels_BHWC.numpy()[~broken], b.pixels_BHWC.numpy()[~broken]
+        )
+        stand_in = {5: 7, 6: 7, 22: 0}
+        assert [stand_in[r] for r in a.row_B[broken].tolist()] == b.row_B[broken].tolist()
+        assert b.replaced == broken.sum()
+    assert sum(b.replaced for b in with_bad) > 3
+    assert len(caplog.records) == 3
+    assert _same(with_bad, _batches(bad, threads=3, cache_bytes=0))
+
+
+def test_nothing_but_corrupt_pictures_is_refused(toy_pairs):
+    with pytest.raises(ValueError, match="got 3 pictures none of which can be decoded"):
+        _batches(toy_pairs(3, seed=1, corrupt=(0, 1, 2)))
+
+
+def test_a_shard_that_vanished_is_an_error_of_the_run(toy_pairs):
+    pairs = dataclasses.replace(toy_pairs(3, seed=1), shards=("/nowhere/00000.tar",))
+    with pytest.raises(FileNotFoundError):
+        _batches(pairs)

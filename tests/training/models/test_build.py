@@ -1,0 +1,70 @@
+"""Models are a function of name and seed, and become what their loss needs."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from filters.open_clip_models import create_model, preprocess_of
+from training.models.build import ImageSide, build_model, fit_to_loss, pick_device
+
+
+def test_weights_follow_from_the_seed_and_the_generator_is_left_alone(tiny_model):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    first = build_model(tiny_model, seed=5)[0].state_dict()
+    assert torch.equal(torch.rand(3), expected)
+    torch.rand(7)
+    again = build_model(tiny_model, seed=5)[0].state_dict()
+    other = build_model(tiny_model, seed=6)[0].state_dict()
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    assert any(not torch.equal(first[k], other[k]) for k in first if k.startswith("visual."))
+
+
+def test_the_tiny_image_tower_is_tiny(tiny_model):
+    model, _ = build_model(tiny_model, seed=0)
+    assert sum(p.numel() for p in model.visual.parameters()) < 1_000_000
+
+
+def test_the_student_is_clearly_smaller_than_the_teacher(tiny_model):
+    def size(name):
+        path = tiny_model.replace("tiny.json", name)
+        return sum(p.numel() for p in build_model(path, seed=0)[0].visual.parameters())
+
+    assert size("cpu-student.json") < size("cpu-teacher.json") / 5
+
+
+@pytest.mark.parametrize("loss", ["siglip", "clip"])
+def test_a_model_gets_the_scale_and_bias_of_its_loss(tiny_model, loss):
+    model, model_cfg = build_model(tiny_model, seed=0)
+    model_cfg = fit_to_loss(model, {**model_cfg, "init_logit_bias": -10}, loss=loss, batch_size=101)
+    if loss == "siglip":
+        assert model.logit_scale.exp().item() == pytest.approx(10)
+        assert model.logit_bias.item() == pytest.approx(-math.log(100))
+        assert model_cfg["init_logit_bias"] == pytest.approx(-math.log(100))
+    else:
+        assert model.logit_scale.exp().item() == pytest.approx(1 / 0.07)
+        assert model.logit_bias is None
+        assert "init_logit_bias" not in model_cfg
+
+
+def test_pictures_are_normalised_as_open_clip_does(tiny_model):
+    from torchvision.transforms.functional import normalize, to_tensor
+
+    model, _ = create_model(tiny_model)
+    settings = preprocess_of(model)
+    picture_BHWC = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    with torch.no_grad():
+        ours_BD = ImageSide(model, precision="float32")(torch.from_numpy(picture_BHWC))
+        inputs = [normalize(to_tensor(p), settings.mean, settings.std) for p in picture_BHWC]
+        theirs_BD = model.encode_image(torch.stack(inputs), normalize=True)
+    torch.testing.assert_close(ours_BD, theirs_BD, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_asking_for_a_gpu_that_is_not_there_says_so():
+    assert pick_device("auto").type == "cpu"
+    with pytest.raises(ValueError, match="device: got 'cuda', expected a GPU"):
+        pick_device("cuda")

@@ -1,0 +1,246 @@
+"""A CLIP-style score that needs no hub: two linear heads on frozen towers, fitted on the pool.
+
+Locked-image tuning (LiT, Zhai et al., arXiv:2111.07991) with both towers locked: only projections
+into a shared space are learned, by the sigmoid loss. Noise in the pool is averaged away, since a
+wrong caption agrees with nothing else. Letters: N pairs, D dimensions of the shared space.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+from torch import Tensor, nn
+
+from filters.concepts.clustering import Map
+from filters.extract import Column
+from filters.extract.views import MEANING, alignment_column, embedding_column
+from filters.hashing import hash_contents
+from training.alignment.projections import Projections, Tower
+from training.losses.contrastive import siglip_init, siglip_loss
+
+WIDENED = 64  # dimensions of a sample that are float32 at a time
+STILL = 1e-6  # deviation of a dimension that does not vary
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Alignment:
+    """How the space is fitted and the pairs are scored.
+
+    Attributes:
+        dim: Dimensions of the shared space.
+        folds: Pairs are scored by models that were fitted on the other folds.
+        epochs: Passes over those.
+        batch_size: Pairs that meet each other in the loss.
+        lr: Peak learning rate of AdamW; cosine to zero.
+        weight_decay: Of AdamW.
+        dropout: Of the frozen features while fitting; copies and near-copies are easily learned
+            by heart.
+        sample: Pairs that are fitted on, at most; those with the lowest hashes of their uids.
+    """
+
+    dim: int = 256
+    folds: int = 5
+    epochs: int = 12
+    batch_size: int = 512
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    dropout: float = 0.2
+    sample: int = 200_000
+    column: ClassVar[Column] = Column(
+        "alignment", "float32", "", "[-1, 1]", "cosine of picture and caption in the fitted space"
+    )
+    views: ClassVar[Mapping[str, Column]] = {
+        embedding_column(view).name: alignment_column(view) for view in MEANING
+    }
+    version: ClassVar[int] = 4
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be fitted."""
+        for name, least in (("dim", 1), ("folds", 2), ("epochs", 1), ("batch_size", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"alignment.{name}: got {getattr(self, name)}, expected at least {least}"
+                )
+        if self.sample < 2 * self.folds:
+            raise ValueError(
+                f"alignment.sample: got {self.sample}, expected at least {2 * self.folds} "
+                "(two per fold)"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"alignment.dropout: got {self.dropout}, expected 0 to below 1")
+
+    def fit(
+        self,
+        image_ND: NDArray[np.float16],
+        text_ND: NDArray[np.float16],
+        *,
+        seed: int,
+        map: Map = map,  # noqa: A002
+    ) -> Projections:
+        """Fit projections for cross-fitting: no pair is scored by some that were trained on it.
+
+        Args:
+            image_ND: Embeddings of the pictures of N pairs, none of them missing, in an order that
+                does not depend on how they are stored.
+            text_ND: Embeddings of the captions.
+            seed: Of initial weights, order and dropout.
+            map: Calls a function on each fold, in order, possibly in other processes.
+
+        Returns:
+            What scores these pairs, and others.
+
+        Raises:
+            ValueError: Fewer than two pairs per fold, or fewer different pictures than folds.
+        """
+        if len(image_ND) < 2 * self.folds:
+            raise ValueError(
+                f"alignment: got {len(image_ND)} usable pairs, expected at least {2 * self.folds} "
+                "(two per fold); give it a larger pool or set alignment.folds lower"
+            )
+        picture_N = numbered(image_ND)
+        if picture_N.max() + 1 < self.folds:
+            raise ValueError(
+                f"alignment: got pictures that are all alike ({picture_N.max() + 1} different "
+                f"ones), expected at least {self.folds}; copies cannot be in two folds"
+            )
+        fold_N = picture_N % self.folds
+        scales = Standard.of(image_ND), Standard.of(text_ND)
+        sample = Sample(self, seed, image_ND, text_ND, fold_N, scales)
+        heads = list(map(partial(train, sample), range(self.folds)))
+        image, text = (
+            Tower.of(np.stack(head_FDK), mean_D=scale.mean_D.numpy(), scale_D=scale.scale_D.numpy())
+            for head_FDK, scale in zip(zip(*heads, strict=True), scales, strict=True)
+        )
+        digest_P, first_P = np.unique(hash_contents(image_ND), return_index=True)
+        return Projections(image, text, digest_P, fold_N[first_P].astype(np.int16))
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> Projections:
+        """Return projections that were written down."""
+        return Projections.from_arrays(arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a fold's projections are trained on: all pairs of the other folds."""
+
+    cfg: Alignment
+    seed: int
+    image_ND: NDArray[np.float16]
+    text_ND: NDArray[np.float16]
+    fold_N: NDArray[np.int64]
+    scales: tuple["Standard", "Standard"]
+
+    def number(self, fold: int) -> int:
+        """Return the number of batches of an epoch."""
+        return -(-int(np.count_nonzero(self.fold_N != fold)) // self.cfg.batch_size)
+
+    def batches(self, fold: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield standardised features of the pictures and captions of each batch, with dropout."""
+        other_n = np.flatnonzero(self.fold_N != fold)
+        image_scale, text_scale = self.scales
+        for _ in range(self.cfg.epochs):
+            order_n = torch.randperm(len(other_n), generator=generator)
+            for batch in order_n.chunk(self.number(fold)):
+                rows = other_n[batch.numpy()]
+                image_BD = _drop(image_scale(self.image_ND[rows]), self.cfg.dropout, generator)
+                text_BD = _drop(text_scale(self.text_ND[rows]), self.cfg.dropout, generator)
+                yield image_BD, text_BD
+
+
+def train(sample: Sample, fold: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Train the projections of a fold, float32 [D, K] of pictures and of captions.
+
+    One thread: folds are what is done at the same time, and bits depend on no machine's cores.
+    """
+    cfg = sample.cfg
+    generator = torch.Generator().manual_seed(sample.seed + fold)
+    with threadpool_limits(1):
+        dims = sample.image_ND.shape[1], sample.text_ND.shape[1]
+        heads = Heads(*dims, cfg, generator)
+        optimiser = torch.optim.AdamW(heads.parameters(), lr=cfg.lr, weight_decay=cfg.weight_decay)
+        steps = cfg.epochs * sample.number(fold)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        for image_BD, text_BD in sample.batches(fold, generator):
+            loss = heads.loss(image_BD, text_BD)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    return heads.image.detach().numpy(), heads.text.detach().numpy()
+
+
+class Heads(nn.Module):
+    """One linear projection per tower, and the loss's scale and bias."""
+
+    def __init__(
+        self, image_dim: int, text_dim: int, cfg: Alignment, generator: torch.Generator
+    ) -> None:
+        """Draw the projections from `generator`."""
+        super().__init__()
+        self.image = nn.Parameter(_draw(image_dim, cfg.dim, generator))
+        self.text = nn.Parameter(_draw(text_dim, cfg.dim, generator))
+        log_scale, bias = siglip_init(cfg.batch_size)
+        self.log_scale = nn.Parameter(torch.tensor(log_scale))
+        self.bias = nn.Parameter(torch.tensor(bias))
+
+    def project(self, image_ND: Tensor, text_ND: Tensor) -> tuple[Tensor, Tensor]:
+        """Return unit-norm projections, [N, dim] each."""
+        return F.normalize(image_ND @ self.image, dim=1), F.normalize(text_ND @ self.text, dim=1)
+
+    def loss(self, image_BD: Tensor, text_BD: Tensor) -> Tensor:
+        """Sigmoid loss of a batch."""
+        image, text = self.project(image_BD, text_BD)
+        return siglip_loss(image, text, scale=self.log_scale.exp(), bias=self.bias)
+
+
+def numbered(image_ND: NDArray[np.float16]) -> NDArray[np.int64]:
+    """Number pictures in the order of their embeddings' bytes, copies alike; int64 [N].
+
+    It is as good as random and depends on the pictures alone.
+    """
+    packed = np.ascontiguousarray(image_ND).view(np.dtype((np.void, image_ND.shape[1] * 2)))
+    return np.unique(packed.ravel(), return_inverse=True)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Standard:
+    """Each dimension to mean 0 and equal deviation: one learning rate suits both towers.
+
+    Attributes:
+        mean_D: float32.
+        scale_D: float32, infinite where nothing varies, which leaves such a dimension out.
+    """
+
+    mean_D: Tensor
+    scale_D: Tensor
+
+    @classmethod
+    def of(cls, features_ND: NDArray[np.float16]) -> "Standard":
+        """Measure a sample, some dimensions at a time: widened, it would be large."""
+        mean_D, deviation_D = torch.empty(2, features_ND.shape[1])
+        for start in range(0, features_ND.shape[1], WIDENED):
+            some = slice(start, start + WIDENED)
+            features = torch.from_numpy(features_ND[:, some].astype(np.float32))
+            mean_D[some] = features.mean(dim=0)
+            deviation_D[some] = features.std(dim=0, correction=0)
+        deviation_D[deviation_D <= STILL] = torch.inf
+        return cls(mean_D, deviation_D * features_ND.shape[1] ** 0.5)
+
+    def __call__(self, features_BD: NDArray[np.float16]) -> Tensor:
+        """Scale embeddings; float32 [B, D]."""
+        return (torch.from_numpy(features_BD).float() - self.mean_D) / self.scale_D
+
+
+def _draw(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(rows, columns, generator=generator) / rows**0.5
+
+
+def _drop(features_BD: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    keep = torch.rand(features_BD.shape, generator=generator) >= share
+    return features_BD * keep / (1 - share)

@@ -1,0 +1,1 @@
+"""What outlives a process: the resumable state, and the finished checkpoint."""

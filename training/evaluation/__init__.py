@@ -1,0 +1,1 @@
+"""How good is an encoder: zero-shot classification and retrieval on held-out pairs."""

@@ -1,0 +1,1 @@
+"""Small heads on stored columns, fitted on a few labels."""

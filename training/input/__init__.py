@@ -1,0 +1,1 @@
+"""From a subset to batches on the device: order, pictures, texts."""

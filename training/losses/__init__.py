@@ -1,0 +1,1 @@
+"""What a step minimises, for one process or many."""

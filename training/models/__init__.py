@@ -1,0 +1,1 @@
+"""Image and text towers, and one model made of both."""
