@@ -129,15 +129,18 @@ class Ensemble:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curation:
-    """Everything that `curate` needs, in the order of the flow."""
+    """Everything that `curate` needs, in the order of the flow.
+
+    Without extractors and rules there is nothing to curate: a run then trains on pairs as they are.
+    """
 
     seed: Annotated[int, Field(ge=0, lt=2**31 - 100)] = 0  # FAISS takes 32 bits
     data: Data
     cells: Cells = field(default_factory=Cells)
-    extract: tuple[Annotated[AnyExtractor, Field(discriminator="kind")], ...]
+    extract: tuple[Annotated[AnyExtractor, Field(discriminator="kind")], ...] = ()
     consensus: Consensus = field(default_factory=Consensus)
     derive: tuple[Annotated[AnyDerive, Field(discriminator="kind")], ...] = ()
-    rules: tuple[Annotated[AnyRule, Field(discriminator="kind")], ...]
+    rules: tuple[Annotated[AnyRule, Field(discriminator="kind")], ...] = ()
     ensemble: Ensemble = field(default_factory=Ensemble)
     dedup: Dedup = field(default_factory=Dedup)
     concepts: Concepts = field(default_factory=Concepts)
@@ -145,9 +148,16 @@ class Curation:
 
     def __post_init__(self) -> None:
         """Refuse rules of one name, and extractors that would overwrite a column."""
+        if not self.curates:
+            return
         _require_distinct("rules", [rule.name for rule in self.rules], "name")
         written = [column.name for extractor in self.extract for column in extractor.columns]
         _require_distinct("extract", written, "column", taken=BASE_SCHEMA.names)
+
+    @property
+    def curates(self) -> bool:
+        """Whether pairs are scored and chosen from."""
+        return bool(self.extract or self.rules)
 
 
 def _require_distinct(
