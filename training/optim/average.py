@@ -33,7 +33,8 @@ class Average:
         """Follow the weights; call it after each step that was taken."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(_all(self._averages), _all(self._weights), 1 - decay)
+        weights = [weight.float() for weight in _all(self._weights)]
+        torch._foreach_lerp_(_all(self._averages), weights, 1 - decay)
 
     @contextmanager
     def shown(self) -> Iterator[None]:

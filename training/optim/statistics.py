@@ -35,7 +35,7 @@ class RunningStatistics:
 
     @torch.no_grad()
     def put_back(self) -> None:
-        """Undo the forward pass of a step that is not taken; its pictures may have been the fault."""
+        """Undo the forward pass of a step that is not taken; its values may be the fault."""
         if self._buffers:
             torch._foreach_copy_(self._buffers, self._kept)
 

@@ -7,6 +7,7 @@ parts first.
 import inspect
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -17,6 +18,8 @@ from training.config import Parallel
 from training.parallel.blocks import blocks, towers
 from training.parallel.layout import lay_out
 from training.parallel.ranks import Ranks
+
+SHAPES = 64  # of one kind of block, each with and without gradients, that are compiled
 
 
 def parallelise(
@@ -74,11 +77,17 @@ def _compile(encoder: nn.Module, cfg: Parallel, backend: str) -> None:
     """Compile in place, which leaves names as they are.
 
     Blocks of a kind share their code, so torch compiles it once for each shape of weights: seconds
-    for a tower of any depth, where a whole model takes minutes.
+    for a tower of any depth, where a whole model takes minutes. Its own bound on such shapes, past
+    which it stops compiling, is below what a ConvNet with many widths has.
     """
     if cfg.compile == "model":
         encoder.compile(backend=backend)
     elif cfg.compile == "blocks":
+        import torch._dynamo.config as dynamo
+
+        for name in ("recompile_limit", "cache_size_limit"):  # now, and before torch 2.7
+            if hasattr(dynamo, name):
+                setattr(dynamo, name, max(getattr(dynamo, name), SHAPES))
         for tower in towers(encoder):
             for block in blocks(tower):
                 block.compile(backend=backend)
@@ -94,10 +103,11 @@ def _replicate(encoder: nn.Module, cfg: Parallel, ranks: Ranks) -> nn.Module:
     step; but torch may then not be told to leave a pass unreduced, which micro-batches need.
     """
     once = cfg.micro_batch == 0
+    quiet: dict[str, Any] = {_SYNC_BUFFERS: False}
     return DistributedDataParallel(
         encoder,
         device_ids=[ranks.device] if ranks.device.type == "cuda" else None,
-        **{_SYNC_BUFFERS: False},
+        **quiet,
         gradient_as_bucket_view=True,
         static_graph=once,
         find_unused_parameters=not once,
@@ -122,7 +132,8 @@ def _shard(encoder: nn.Module, ranks: Ranks) -> nn.Module:
         for block in blocks(tower):
             if any(p not in kept for p in block.parameters()):
                 fully_shard(block, mesh=mesh, reshard_after_forward=True, ignored_params=kept)
-    return fully_shard(encoder, mesh=mesh, ignored_params=kept)
+    fully_shard(encoder, mesh=mesh, ignored_params=kept)
+    return encoder
 
 
 @contextmanager

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-# Classes of timm's trunks that stay channels first. NFNets make their scaled kernels anew in every
-# pass, channels first. Channels last against first, a training step, float32 on one CPU thread, best
-# of five: NFNet-F0 0.75; ConvNeXt, RDNet, ViT, InceptionNeXt 1.0; ResNet-18 1.1, DenseNet-121 1.2,
-# EfficientNet-B0 1.3. timm's own benchmark on a GPU (amp, RTX 3090) says the same: NFNet-F0 0.42,
-# ConvNeXt 1.0, ResNet-50 1.47. So all others go channels last.
+# Classes of timm's trunks that stay channels first: NFNets make their scaled kernels anew in every
+# pass, channels first. Speed of a training step, channels last over first, float32 on one CPU
+# thread, best of five: NFNet-F0 0.75; ConvNeXt, RDNet, ViT, InceptionNeXt 1.0; ResNet-18 1.1,
+# DenseNet-121 1.2, EfficientNet-B0 1.3. timm's own benchmark on a GPU (amp, RTX 3090) agrees:
+# NFNet-F0 0.42, ConvNeXt 1.0, ResNet-50 1.47. So all others go channels last.
 KEEPS_FIRST = ("NormFreeNet",)
 
 

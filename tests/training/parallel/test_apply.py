@@ -4,22 +4,18 @@ import math
 
 import pytest
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from tests.ranks import run_ranks
-from tests.training.parallel.towers import STEPS, batches, build
-from training.config import Guard, Optim, Parallel
-from training.optim.average import Average
-from training.parallel.apply import no_sync, parallelise, whole
+from tests.training.parallel.towers import batches, build
+from training.config import Optim
+from training.parallel.apply import no_sync
 from training.parallel.export import full_state_dict
 from training.parallel.ranks import ALONE
 
 TRICKS = Optim(lr=1e-2, warmup=0.0, grad_clip=0.5, adaptive_clip=0.02, average=0.9)
 CASES = (
-    ("vit", "ddp", {}),
     ("vit", "fsdp", {"optim": TRICKS, "freeze": ("text.transformer", "visual.conv1")}),
-    ("test_convnext", "ddp", {"optim": TRICKS, "freeze": ("text.transformer",)}),
+    ("vit", "ddp", {"optim": TRICKS, "freeze": ("text.transformer",)}),
     ("test_convnext", "fsdp", {}),
 )
 
@@ -36,7 +32,7 @@ def _train(ranks, folder, image, kind, settings, *, batch_size=7):
 
 
 def _train_all(ranks, folder):
-    cases = CASES if ranks.count < 4 else CASES[1:3]
+    cases = CASES if ranks.count < 4 else CASES[:2]
     return {case[:2]: _train(ranks, folder, *case) for case in cases}
 
 
@@ -83,7 +79,7 @@ def _batch_norms(ranks, folder):
         parts[2].weight_B[0] = math.nan
     skipped = stepper(parts[2], step=2)["skipped"]
     after = _everything(stepper)
-    stepper(parts[3], step=3)
+    stepper(batches(7, ranks)[2], step=2)
     return before, after, skipped, _everything(stepper)
 
 
@@ -105,7 +101,9 @@ def test_ranks_agree_on_batch_norms_and_skip_a_step_together(tmp_path):
             assert torch.equal(after[name], value), name
         for name, value in last.items():  # and the ranks are still one
             assert torch.equal(value, first[3][name]), name
-        assert any(not torch.equal(last[name], before[name]) for name in before)
+        assert not torch.equal(
+            last["visual.trunk.bn1.running_mean"], before["visual.trunk.bn1.running_mean"]
+        )
 
 
 def _accumulate(ranks, folder, kind):
@@ -129,7 +127,9 @@ def _accumulate(ranks, folder, kind):
                         objective.loss(objective.encode(part), part).backward()
         weights = objective.model.named_parameters()
         found = {n: p.grad for n, p in weights if p.grad is not None}
-        grads.append({n: g.full_tensor() if hasattr(g, "full_tensor") else g for n, g in found.items()})
+        grads.append(
+            {n: g.full_tensor() if hasattr(g, "full_tensor") else g for n, g in found.items()}
+        )
     return grads
 
 
