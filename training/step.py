@@ -1,5 +1,6 @@
 """One step of training, told once: encode, loss, backward, judge, clip, update, average."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,14 @@ from torch import Tensor
 
 from training.config import Distill, Train
 from training.input.batch import Batch
+from training.losses.grad_cache import accumulate, passes, require_no_batch_norm
 from training.objectives import Objective
 from training.optim.adamw import build_optimizer, set_learning_rate
 from training.optim.adaptive import clip_adaptively, clipped_adaptively
 from training.optim.average import Average
 from training.optim.guard import Watch
 from training.optim.statistics import RunningStatistics
-from training.parallel.apply import parallelise
+from training.parallel.apply import no_sync, parallelise
 from training.parallel.gradients import measure, norm, scale_to, synchronise
 from training.parallel.ranks import Ranks
 
@@ -38,7 +40,9 @@ class Stepper:
         self.ranks = ranks
         self.seed = seed
         self.steps = steps
-        model = objective.model
+        model, micro_batch = objective.model, cfg.parallel.micro_batch
+        require_no_batch_norm(model, micro_batch=micro_batch)
+        self._passes = passes(ranks, cfg.batch_size, micro_batch=micro_batch)
         objective.encoder = parallelise(objective.encoder, cfg.parallel, ranks=ranks)
         self.parameters = [p for p in model.parameters() if p.requires_grad]  # as now sharded
         self.optimizer = build_optimizer(model, cfg.optim)
@@ -86,10 +90,13 @@ class Stepper:
 
     def _backward(self, batch: Batch) -> Tensor:
         """Leave gradients in the parameters; return this rank's part of the loss."""
-        self._seed(batch)
-        loss = self.objective.loss(self.objective.encode(batch), batch)
-        loss.backward()
-        return loss.detach()
+        return accumulate(
+            self.objective.encode,
+            lambda features: self.objective.loss(features, batch),
+            [batch.part(rows) for rows in self._passes],
+            seed=self._seed,
+            no_sync=partial(no_sync, self.objective.encoder),
+        )
 
     def _update(self, grad_norm: float) -> None:
         """Clip the gradient, and follow it."""
