@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load
 
 from tests.stopping import Stopped, stop_at
-from training.config import Log, Loss, Optim, Save, Towers, Train
+from training.config import Guard, Log, Loss, Optim, Save, Towers, Train
 from training.evaluation.evaluate import evaluate
 from training.loop import train
 from training.models.build import load_model
@@ -158,8 +158,9 @@ def test_only_the_newest_states_are_kept(toy_pairs, short, out):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(toy_pairs, short, out):
-    cfg = dataclasses.replace(short, optim=Optim(lr=1e30, warmup=0.0, grad_clip=1e30))
-    with pytest.raises(RuntimeError, match="got loss nan, expected a finite number"):
+    optim = Optim(lr=1e30, warmup=0.0, grad_clip=1e30)
+    cfg = dataclasses.replace(short, optim=optim, guard=Guard(patience=3))
+    with pytest.raises(RuntimeError, match=r"got loss nan .* expected a finite number; 3 steps"):
         train(cfg, toy_pairs(40, seed=3), out=out, seed=5)
 
 

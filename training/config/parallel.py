@@ -29,9 +29,12 @@ class Parallel:
     channels_last: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
-        """Refuse sizes below zero."""
+        """Refuse sizes below zero, and a graph of what is never whole."""
         require("parallel.micro_batch", self.micro_batch, "at least 0", self.micro_batch >= 0)
         require("parallel.chunk", self.chunk, "at least 0", self.chunk >= 0)
+        # Shards are gathered block by block, so there is no graph of the whole.
+        sharded_whole = self.kind == "fsdp" and self.compile == "model"
+        require("parallel.compile", self.compile, "'blocks' beside 'fsdp'", not sharded_whole)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

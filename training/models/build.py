@@ -6,7 +6,6 @@ from typing import Any, Literal, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from filters.open_clip_models import (
     CONFIG_NAME,
@@ -129,8 +128,8 @@ def pick_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
 class ImageSide:
     """uint8 pictures to unit-norm embeddings: normalise, encode, project.
 
-    Pixels stay in the order the loader wrote them, which is torch's channels_last: convolutions
-    run on it without a transposition.
+    Pixels stay in the order the loader wrote them, which is torch's channels_last; a tower that
+    wants another is given it by `training.parallel.layout`.
     """
 
     def __init__(self, model: ClipModel, *, precision: Precision) -> None:
@@ -139,7 +138,7 @@ class ImageSide:
         self.mean = torch.tensor(settings.mean, device=device)
         self.std = torch.tensor(settings.std, device=device)
         self.size = settings.image_size
-        self.tower = convert_conv2d_weight_memory_format(model.visual, torch.channels_last)
+        self.tower = model.visual
         self.half = precision == "bfloat16"
 
     def __call__(self, pixels_BHWC: Tensor) -> Tensor:

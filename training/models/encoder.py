@@ -66,5 +66,5 @@ class PairEncoder(nn.Module):
             self.image(pixels_BHWC),
             F.normalize(text_BD.float(), dim=-1),
             scale,
-            torch.zeros_like(scale) if bias is None else bias,
+            torch.zeros_like(scale) if bias is None else bias.clone(),  # DDP loses bare parameters
         )

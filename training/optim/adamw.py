@@ -7,19 +7,25 @@ from torch.optim import AdamW
 
 from training.config import Optim
 
+FUSED = ("cpu", "cuda", "mps", "xpu")  # device types with one kernel for the whole update
+
 
 def build_optimizer(model: nn.Module, cfg: Optim) -> AdamW:
-    """Return AdamW over everything of `model` that trains.
+    """Return AdamW over everything of `model` that trains; of a sharded model, over this rank's.
 
     Matrices and kernels decay; gains, biases and the logit scale (fewer than two dimensions) do
-    not: pulling them to zero is no regularisation but a change of the function.
+    not: pulling them to zero is no regularisation but a change of the function. Scalars have a
+    group of their own, because they stay whole where everything else is sharded; a group can hold
+    no mixture, and a state is to fit both.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": cfg.weight_decay},  # noqa: PLR2004
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},  # noqa: PLR2004
+        {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim == 0], "weight_decay": 0.0},
     ]
-    return AdamW(groups, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), fused=True)
+    fused = {p.device.type for p in trained} <= set(FUSED)
+    return AdamW(groups, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), fused=fused, foreach=not fused)
 
 
 def learning_rate(step: int, steps: int, cfg: Optim) -> float:

@@ -16,11 +16,20 @@ def test_gains_biases_and_the_scale_do_not_decay():
     model.logit_scale = nn.Parameter(torch.tensor(1.0))
     model[2].weight.requires_grad_(False)
     optimizer = build_optimizer(model, Optim(lr=0.1, weight_decay=0.5))
-    groups = {g["weight_decay"]: {id(p) for p in g["params"]} for g in optimizer.param_groups}
-    assert groups[0.5] == {id(model[0].weight)}
-    assert groups[0.0] == {
+    matrices, vectors, scalars = ({id(p) for p in g["params"]} for g in optimizer.param_groups)
+    assert [g["weight_decay"] for g in optimizer.param_groups] == [0.5, 0.0, 0.0]
+    assert matrices == {id(model[0].weight)}
+    assert vectors == {
         id(p) for p in (model[0].bias, model[1].weight, model[1].bias, model[2].bias)
-    } | {id(model.logit_scale)}
+    }
+    assert scalars == {id(model.logit_scale)}
+
+
+def test_a_device_without_the_fused_kernel_gets_the_next_best():
+    model = nn.Linear(2, 2)
+    assert build_optimizer(model, Optim()).defaults["fused"]
+    slow = build_optimizer(model.to("meta"), Optim()).defaults
+    assert (slow["fused"], slow["foreach"]) == (False, True)
 
 
 def test_the_schedule_warms_up_and_falls_to_zero():
@@ -43,7 +52,7 @@ def test_setting_the_rate_reaches_every_group():
     optimizer = build_optimizer(nn.Linear(2, 2), Optim())
     rate = set_learning_rate(optimizer, 0, 10, Optim(lr=1.0, warmup=0.5))
     assert rate == pytest.approx(0.2)
-    assert [g["lr"] for g in optimizer.param_groups] == [rate, rate]
+    assert [g["lr"] for g in optimizer.param_groups] == [rate] * 3
 
 
 @pytest.mark.parametrize(
