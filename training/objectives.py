@@ -11,8 +11,9 @@ from pipeline.pairs import Pairs
 from training.config import Distill, Train
 from training.input.batch import Batch
 from training.input.texts import Texts
-from training.losses.contrastive import MAX_SCALE, feature_l2
+from training.losses.distillation import feature_l2
 from training.losses.pair import pair_loss
+from training.losses.softmax import MAX_SCALE
 from training.models.build import ClipModel, ImageSide, ModelConfig, lock_text, text_tower
 from training.models.encoder import Features, PairEncoder
 from training.models.text import trunk_outputs

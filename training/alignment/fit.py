@@ -22,7 +22,7 @@ from filters.extract import Column
 from filters.extract.views import MEANING, alignment_column, embedding_column
 from filters.hashing import hash_contents
 from training.alignment.projections import Projections, Tower
-from training.losses.contrastive import siglip_init, siglip_loss
+from training.losses.sigmoid import siglip_init, siglip_loss
 
 WIDENED = 64  # dimensions of a sample that are float32 at a time
 STILL = 1e-6  # deviation of a dimension that does not vary

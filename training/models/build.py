@@ -18,7 +18,8 @@ from pipeline.folder import Folder
 from pipeline.staging import fetched, is_file, split_url
 from pipeline.weights import on_disk
 from training.config import Precision
-from training.losses.contrastive import clip_init, siglip_init
+from training.losses.sigmoid import siglip_init
+from training.losses.softmax import clip_init
 
 ModelConfig = dict[str, Any]  # open_clip's own document: embed_dim, vision_cfg, text_cfg, ...
 

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from training.alignment.fit import Alignment
 from training.alignment.projections import Projections, Tower
-from training.losses.contrastive import siglip_init, siglip_loss
+from training.losses.sigmoid import siglip_init, siglip_loss
 
 SMALL = Alignment(dim=16, folds=3, epochs=30, batch_size=64, lr=3e-3)
 
