@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import Precision
-from training.models.build import ClipModel, ImageSide, text_tower
-from training.models.text import project, trim
+from training.models.build import ClipModel, ImageSide, Layout, text_tower
+from training.models.text import encode_text, project
 
 
 class Features(NamedTuple):
@@ -39,12 +39,20 @@ class PairEncoder(nn.Module):
         model: Whose parameters train.
         precision: Of the towers.
         frozen_text: Whether texts arrive as what the locked trunk said.
+        channels_last: See `Parallel.channels_last`.
     """
 
-    def __init__(self, model: ClipModel, *, precision: Precision, frozen_text: bool) -> None:
+    def __init__(
+        self,
+        model: ClipModel,
+        *,
+        precision: Precision,
+        frozen_text: bool,
+        channels_last: Layout = "auto",
+    ) -> None:
         super().__init__()
         self.model = model
-        self.image = ImageSide(model, precision=precision)
+        self.image = ImageSide(model, precision=precision, channels_last=channels_last)
         self.frozen_text = frozen_text
         self.is_half = precision == "bfloat16"
 
@@ -60,7 +68,7 @@ class PairEncoder(nn.Module):
             text_BD = project(tower, text_BL)
         else:
             with torch.autocast(text_BL.device.type, torch.bfloat16, enabled=self.is_half):
-                text_BD = tower(trim(tower, text_BL))
+                text_BD = encode_text(tower, text_BL)
         scale, bias = self.model.logit_scale.exp(), self.model.logit_bias
         return Features(
             self.image(pixels_BHWC),
