@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from filters.byte_tower import MARK, ByteText, ByteTower
@@ -34,6 +35,8 @@ def build(
     text_pretrained: bool = True,
 ) -> nn.Module:
     """Build the model of a document in float32, in eval mode.
+
+    It lies on torch's default device; on `meta` nothing is loaded.
 
     Args:
         package: open_clip.
@@ -108,7 +111,7 @@ def _from_document(package: Any, document: dict[str, Any], **options: bool) -> A
     Raises:
         ValueError: A tower cannot be had, or does not take an option.
     """
-    config = document["model_cfg"]
+    config, device = document["model_cfg"], torch.get_default_device()
     if "hf_model_name" in config["text_cfg"]:
         from transformers import logging
 
@@ -118,7 +121,11 @@ def _from_document(package: Any, document: dict[str, Any], **options: bool) -> A
         (Path(folder) / CONFIG_NAME).write_text(json.dumps(document), encoding="utf-8")
         try:
             return package.create_model(
-                f"local-dir:{folder}", load_weights=False, force_custom_text=True, **options
+                f"local-dir:{folder}",
+                load_weights=False,
+                force_custom_text=True,
+                device=device,
+                **(dict.fromkeys(options, False) if device.type == "meta" else options),
             )
         except TypeError as error:
             raise (refused_option(error, config["vision_cfg"]) or error) from error
@@ -139,6 +146,8 @@ def _missing(error: Exception, config: dict[str, Any], **options: bool) -> Excep
             f"towers.image_pretrained: got {trunk!r}, expected weights of timm that can be "
             f"reached; set it to false or choose another towers.image ({error})"
         )
+    if not trunk:
+        return error
     return ValueError(f"towers.image: got {trunk!r}, which open_clip cannot build ({error})")
 
 

@@ -1,6 +1,7 @@
 """An open_clip model made ready to train: its towers, its logit scale and bias."""
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, cast
 
 import torch
@@ -173,6 +174,11 @@ def pick_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
     return torch.device("cuda" if gpu else "cpu")
 
 
+def half_precision(device: torch.device, *, wanted: bool) -> AbstractContextManager[object]:
+    """Autocast to bfloat16, if wanted; the meta device knows no autocast."""
+    return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
+
+
 class ImageSide:
     """uint8 pictures to unit-norm embeddings: normalise, encode, project.
 
@@ -202,6 +208,6 @@ class ImageSide:
         """Return float32 unit-norm embeddings [B, D] of uint8 RGB pictures [B, H, W, 3]."""
         pixels_BHWC = pixels_BHWC.to(self.mean.device).float()  # uint8 on the wire
         pixels_BCHW = ((pixels_BHWC / 255 - self.mean) / self.std).permute(0, 3, 1, 2)
-        with torch.autocast(self.mean.device.type, torch.bfloat16, enabled=self.half):
+        with half_precision(self.mean.device, wanted=self.half):
             features_BD = self.tower(pixels_BCHW.contiguous(memory_format=self.layout))
         return F.normalize(features_BD.float(), dim=-1)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import Precision
-from training.models.build import ClipModel, ImageSide, Layout, text_tower
+from training.models.build import ClipModel, ImageSide, Layout, half_precision, text_tower
 from training.models.text import encode_text, project
 
 
@@ -67,7 +67,7 @@ class PairEncoder(nn.Module):
         if self.frozen_text:
             text_BD = project(tower, text_BL)
         else:
-            with torch.autocast(text_BL.device.type, torch.bfloat16, enabled=self.is_half):
+            with half_precision(text_BL.device, wanted=self.is_half):
                 text_BD = encode_text(tower, text_BL)
         scale, bias = self.model.logit_scale.exp(), self.model.logit_bias
         return Features(
