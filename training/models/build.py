@@ -1,6 +1,7 @@
-"""An open_clip model made ready to train: its image side in a step, its logit scale and bias."""
+"""An open_clip model made ready to train: its towers, its logit scale and bias."""
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, cast
 
 import torch
@@ -10,42 +11,102 @@ from torch import Tensor, nn
 from filters.open_clip_models import (
     CONFIG_NAME,
     WEIGHTS_NAME,
+    build,
+    copy_towers,
     create_model,
     load_checkpoint_dir,
+    model_config,
     preprocess_of,
 )
 from pipeline.folder import Folder
 from pipeline.staging import fetched, is_file, split_url
 from pipeline.weights import on_disk
-from training.config import Precision
+from training.config import Precision, Towers
 from training.losses.sigmoid import siglip_init
 from training.losses.softmax import clip_init
+from training.models.document import ModelConfig, with_towers
+from training.models.lock import lock_towers
 
-ModelConfig = dict[str, Any]  # open_clip's own document: embed_dim, vision_cfg, text_cfg, ...
+PLAIN = Towers()
 
 
 class ClipModel(nn.Module):
     """What this package uses of an open_clip model; only the type checker ever sees this class."""
 
     visual: nn.Module
+    text: nn.Module
     logit_scale: nn.Parameter
     logit_bias: nn.Parameter | None
 
 
-def build_model(name: str, *, pretrained: str = "", seed: int) -> tuple[ClipModel, ModelConfig]:
-    """Build a model whose fresh weights are a function of the seed alone.
+def build_model(
+    name: str, *, towers: Towers = PLAIN, pretrained: str = "", seed: int
+) -> tuple[ClipModel, ModelConfig]:
+    """Build a model whose fresh weights are a function of the seed alone, ready to train.
 
-    The global generator of torch is left as it was found.
+    Towers that `towers` replaces start fresh; the other one starts from `pretrained`, or from the
+    weights that `name` brings along, so a pretrained tower may meet a new one. The global
+    generator of torch is left as it was found.
 
     Args:
         name: See `Train.model`; also any fsspec URL.
+        towers: What is changed in the model, and what of it is locked.
         pretrained: See `Train.pretrained`; also any fsspec URL.
         seed: Of fresh weights.
+
+    Returns:
+        The model in eval mode, and the document that open_clip builds it by, or our `load_model`.
+
+    Raises:
+        ValueError: No such model or weights, or a tower does not take an option.
     """
+    name, pretrained = on_disk(name), on_disk(pretrained)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, model_cfg = create_model(on_disk(name), pretrained=on_disk(pretrained))
-        return cast("ClipModel", model), model_cfg
+        built, model_cfg = _build(name, towers, pretrained)
+    model = cast("ClipModel", built)
+    lock_towers(model, towers)
+    if towers.checkpointing:
+        recompute(model, towers)
+    return model, model_cfg
+
+
+def _build(name: str, towers: Towers, pretrained: str) -> tuple[nn.Module, ModelConfig]:
+    config = model_config(name)
+    wanted = with_towers(config, towers)
+    if wanted == config and not towers.image_pretrained:
+        return create_model(name, pretrained=pretrained)
+    has_weights = bool(pretrained) or name.startswith(("hf-hub:", "local-dir:"))
+    model = build(
+        wanted,
+        image_pretrained=towers.image_pretrained,
+        text_pretrained=bool(towers.text) or not has_weights,
+    )
+    if has_weights and not (towers.image and towers.text):
+        source, _ = create_model(name, pretrained=pretrained)
+        copy_towers(model, source, image=not towers.image, text=not towers.text)
+    return model, wanted
+
+
+def recompute(model: ClipModel, towers: Towers) -> None:
+    """Make towers that train recompute activations in the backward pass.
+
+    Raises:
+        ValueError: The image tower cannot.
+    """
+    visual: Any = model.visual
+    if not (towers.lock_image and not towers.unlocked):
+        trunk = getattr(visual, "trunk", visual)  # open_clip's adapter would go on without
+        try:
+            assert hasattr(visual, "trunk") or hasattr(visual, "transformer")
+            trunk.set_grad_checkpointing(True)
+        except (AssertionError, AttributeError) as error:
+            raise ValueError(
+                f"towers.checkpointing: got true for {type(trunk).__name__}, expected false, as "
+                "its layers cannot be recomputed; set it to false or choose another towers.image"
+            ) from error
+    if not towers.frozen_text:
+        text_tower(model).set_grad_checkpointing(True)
 
 
 def model_identity(name: str) -> Any:
@@ -94,24 +155,9 @@ def fit_to_loss(
     return config
 
 
-def lock_text(model: ClipModel) -> None:
-    """Freeze the text tower below its projection, and keep it in eval mode."""
-    text_tower(model).lock(unlocked_layers=0, freeze_layer_norm=True)
-
-
 def text_tower(model: ClipModel) -> Any:
-    """Return the text tower of a model that keeps it apart from the image tower.
-
-    Raises:
-        ValueError: It is of open_clip's old kind, whose text tower lies loose in the model.
-    """
-    text = getattr(model, "text", None)
-    if text is None:
-        raise ValueError(
-            "model: got an open_clip model without a text tower of its own, expected one; add "
-            '"custom_text": true to the model JSON'
-        )
-    return text
+    """Return the text tower."""
+    return model.text
 
 
 def pick_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
@@ -124,6 +170,11 @@ def pick_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
         raise ValueError("device: got 'cuda', expected a GPU; there is none here, use 'auto'")
     gpu = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
     return torch.device("cuda" if gpu else "cpu")
+
+
+def half_precision(device: torch.device, *, wanted: bool) -> AbstractContextManager[object]:
+    """Autocast to bfloat16, if wanted; the meta device knows no autocast."""
+    return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
 
 
 class ImageSide:
@@ -146,6 +197,6 @@ class ImageSide:
         """Return float32 unit-norm embeddings [B, D] of uint8 RGB pictures [B, H, W, 3]."""
         pixels_BHWC = pixels_BHWC.to(self.mean.device).float()  # uint8 on the wire
         pixels_BCHW = ((pixels_BHWC / 255 - self.mean) / self.std).permute(0, 3, 1, 2)
-        with torch.autocast(self.mean.device.type, torch.bfloat16, enabled=self.half):
+        with half_precision(self.mean.device, wanted=self.half):
             features_BD = self.tower(pixels_BCHW)
         return F.normalize(features_BD.float(), dim=-1)

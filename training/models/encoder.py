@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import Precision
-from training.models.build import ClipModel, ImageSide, text_tower
-from training.models.text import project, trim
+from training.models.build import ClipModel, ImageSide, half_precision, text_tower
+from training.models.text import encode_text, project
 
 
 class Features(NamedTuple):
@@ -41,7 +41,13 @@ class PairEncoder(nn.Module):
         frozen_text: Whether texts arrive as what the locked trunk said.
     """
 
-    def __init__(self, model: ClipModel, *, precision: Precision, frozen_text: bool) -> None:
+    def __init__(
+        self,
+        model: ClipModel,
+        *,
+        precision: Precision,
+        frozen_text: bool,
+    ) -> None:
         super().__init__()
         self.model = model
         self.image = ImageSide(model, precision=precision)
@@ -59,8 +65,8 @@ class PairEncoder(nn.Module):
         if self.frozen_text:
             text_BD = project(tower, text_BL)
         else:
-            with torch.autocast(text_BL.device.type, torch.bfloat16, enabled=self.is_half):
-                text_BD = tower(trim(tower, text_BL))
+            with half_precision(text_BL.device, wanted=self.is_half):
+                text_BD = encode_text(tower, text_BL)
         scale, bias = self.model.logit_scale.exp(), self.model.logit_bias
         return Features(
             self.image(pixels_BHWC),

@@ -11,33 +11,52 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from filters.byte_tower import PAD, ByteTower
 from training.input.texts import distinct_texts, tokens_of
 from training.models.build import ClipModel, text_tower
 
 Tokenizer = Callable[[list[str]], Tensor]  # N texts -> int64 [N, L], padded to the model's length
 
 CHUNK = 64  # captions that go through a network at a time
+LENGTHS = 8  # trimmed lengths are multiples of it, so that a compiled tower meets few shapes
 
 
 def trim(tower: Any, tokens_BL: Tensor) -> Tensor:
-    """Cut padding that no text of the batch needs; exact, because attention masks it anyway.
+    """Cut what comes after the last token that any embedding of the batch depends on.
 
-    open_clip's own towers get all of it: whether they mask it depends on their settings.
+    Exact where padding is masked (Hugging Face's towers, the byte tower) and where a token sees
+    only those before it and the embedding is read off at the end of the text (CLIP's own). Towers
+    that look at their padding, such as SigLIP's, get all of it.
     """
-    if not _is_hugging_face(tower):
-        return tokens_BL
-    longest = int((tokens_BL != tower.config.pad_token_id).sum(dim=1).max())
-    return tokens_BL[:, :longest]
+    length = tokens_BL.shape[1]
+    if tokens_BL.device.type == "meta":
+        return tokens_BL  # there is nothing to look at
+    needed = min(-(-_needed(tower, tokens_BL) // LENGTHS) * LENGTHS, length)
+    return tokens_BL[:, :needed]
+
+
+def encode_text(tower: Any, tokens_BL: Tensor) -> Tensor:
+    """Return embeddings [B, D], not normalised, from as few tokens as the batch needs."""
+    trimmed_BL = trim(tower, tokens_BL)
+    length = trimmed_BL.shape[1]
+    if not _reads_off(tower) or length == tokens_BL.shape[1]:
+        return tower(trimmed_BL)
+    # open_clip does not cut its causal mask to the length of the text.
+    mask_LL = {"attn_mask": tower.attn_mask[:length, :length]}
+    return torch.func.functional_call(tower, mask_LL, (trimmed_BL,))
 
 
 def project(tower: Any, said_BW: Tensor) -> Tensor:
     """Return embeddings [B, D] of what the locked trunk said, not normalised."""
-    return tower.proj(said_BW) if _is_hugging_face(tower) else said_BW
+    return tower.proj(said_BW) if hasattr(tower, "proj") else said_BW
 
 
 @torch.no_grad()
 def trunk_outputs(tower: Any, tokens_NL: Tensor) -> Tensor:
-    """Return what a tower computes below its projection, float32 [N, W], a chunk at a time."""
+    """Return what a tower computes below its projection, float32 [N, W], a chunk at a time.
+
+    open_clip's own towers are locked with their projection: theirs is the embedding.
+    """
     return _through(partial(_trunk, tower), tokens_NL)
 
 
@@ -46,13 +65,37 @@ def embed_texts(model: ClipModel, tokenize: Tokenizer, texts: Sequence[str]) -> 
     """Return float32 unit-norm embeddings [N, D] of N texts, as the model is now."""
     distinct, text_N = distinct_texts(texts)
     tower = text_tower(model)
-    features_UD = _through(lambda t: tower(trim(tower, t)), tokens_of(tokenize, distinct))
+    features_UD = _through(partial(encode_text, tower), tokens_of(tokenize, distinct))
     return F.normalize(features_UD, dim=-1)[torch.from_numpy(text_N)]
 
 
-def _through(network: Callable[[Tensor], Tensor], tokens_NL: Tensor) -> Tensor:
-    """Run all texts through a network, a chunk at a time; float32 [N, ...]."""
-    return torch.cat([network(chunk_L) for chunk_L in tokens_NL.split(CHUNK)]).float()
+def _needed(tower: Any, tokens_BL: Tensor) -> int:
+    """Return how many leading tokens the batch's embeddings depend on."""
+    if isinstance(tower, ByteTower):
+        return _last(tokens_BL != PAD)
+    if _is_hugging_face(tower):
+        return _last(tokens_BL != tower.config.pad_token_id)
+    if _reads_off(tower):
+        # As `text_global_pool`: the largest token ends a text, or the one that is said to.
+        ends_BL = tokens_BL if tower.pool_type == "argmax" else (tokens_BL == tower.eos_id).int()
+        return int(ends_BL.argmax(dim=1).max()) + 1
+    return tokens_BL.shape[1]
+
+
+def _last(kept_BL: Tensor) -> int:
+    """Return the length up to the last kept token of any row, at least 1."""
+    return max(
+        1, int((kept_BL * torch.arange(1, kept_BL.shape[1] + 1, device=kept_BL.device)).max())
+    )
+
+
+def _reads_off(tower: Any) -> bool:
+    """Tell open_clip's causal towers whose embedding stands at the end of the text."""
+    return (
+        getattr(tower, "attn_mask", None) is not None
+        and getattr(tower, "cls_emb", None) is None
+        and getattr(tower, "pool_type", "") in ("argmax", "eos")
+    )
 
 
 def _is_hugging_face(tower: Any) -> bool:
@@ -60,10 +103,17 @@ def _is_hugging_face(tower: Any) -> bool:
     return all(hasattr(tower, part) for part in ("transformer", "pooler", "proj"))
 
 
+def _through(network: Callable[[Tensor], Tensor], tokens_NL: Tensor) -> Tensor:
+    """Run all texts through a network, a chunk at a time; float32 [N, ...]."""
+    return torch.cat([network(chunk_L) for chunk_L in tokens_NL.split(CHUNK)]).float()
+
+
 def _trunk(tower: Any, tokens_BL: Tensor) -> Tensor:
-    tokens_BL = trim(tower, tokens_BL)
+    if isinstance(tower, ByteTower):
+        return tower.trunk(trim(tower, tokens_BL))
     if not _is_hugging_face(tower):
-        return tower(tokens_BL)
+        return encode_text(tower, tokens_BL)
+    tokens_BL = trim(tower, tokens_BL)
     mask_BL = (tokens_BL != tower.config.pad_token_id).long()
     output = tower.transformer(input_ids=tokens_BL, attention_mask=mask_BL)
     return tower.pooler(output, mask_BL)

@@ -28,7 +28,7 @@ def lay_out(
         wanted: `auto` goes by the family.
         convert_weights: Kernels too, which saves a copy in each pass; FSDP needs them contiguous.
     """
-    last = wanted == "on" or (wanted == "auto" and _family(tower) not in KEEPS_FIRST)
+    last = wanted == "on" or (wanted == "auto" and gains_by_last(tower))
     if not last:
         tower.register_forward_pre_hook(_channels_first)
     elif convert_weights:
@@ -36,8 +36,9 @@ def lay_out(
     return last
 
 
-def _family(tower: nn.Module) -> str:
-    return type(getattr(tower, "trunk", tower)).__name__
+def gains_by_last(tower: nn.Module) -> bool:
+    """Tell whether a picture tower is at least not slower channels last."""
+    return type(getattr(tower, "trunk", tower)).__name__ not in KEEPS_FIRST
 
 
 def _channels_first(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -13,8 +13,9 @@ from filters.open_clip_models import tokenizer
 from training.config import Save, Towers, Train
 from training.input.texts import Texts, distinct_texts
 from training.loop import train
-from training.models.build import build_model, load_model, lock_text
+from training.models.build import build_model, load_model
 from training.models.encoder import PairEncoder
+from training.models.lock import lock_text
 from training.models.text import embed_texts, trunk_outputs
 
 CAPTIONS = (
@@ -106,12 +107,3 @@ def test_a_locked_tower_of_open_clips_own_kind(toy_pairs, tiny_model, out):
     assert all(torch.equal(before[k], after[k]) for k in before if k.startswith("text."))
     moved = [k for k in before if k.startswith("visual.") and not torch.equal(before[k], after[k])]
     assert len(moved) > 20
-
-
-def test_a_model_without_a_text_tower_of_its_own_is_refused(toy_pairs, tiny_model, out, tmp_path):
-    document = json.loads(Path(tiny_model).read_text())
-    del document["custom_text"]
-    path = tmp_path / "old.json"
-    path.write_text(json.dumps(document))
-    with pytest.raises(ValueError, match='add "custom_text": true'):
-        train(Train(model=str(path)), toy_pairs(40, seed=3), out=out / "run", seed=0)

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from filters.open_clip_models import create_model, preprocess_of
+from training.config import Towers
 from training.models.build import ImageSide, build_model, fit_to_loss, pick_device
+from training.models.encoder import PairEncoder
 
 
 def test_weights_follow_from_the_seed_and_the_generator_is_left_alone(tiny_model):
@@ -68,3 +70,29 @@ def test_asking_for_a_gpu_that_is_not_there_says_so():
     assert pick_device("auto").type == "cpu"
     with pytest.raises(ValueError, match="device: got 'cuda', expected a GPU"):
         pick_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "towers", "millions"),
+    [
+        ("ViT-B-32", Towers(), 151.3),  # open_clip's own figure, docs/model_profile.csv
+        ("RN50", Towers(), 102.0),
+        ("ViT-B-16-SigLIP", Towers(image_size=256), 203.2),
+        ("ViT-B-32", Towers(image="convnext_tiny", text="bytes", checkpointing=True), None),
+    ],
+    ids=str,
+)
+def test_a_named_model_is_built_without_memory(name, towers, millions):
+    """On the meta device: shapes without values, for a plan."""
+    with torch.device("meta"):
+        model, model_cfg = build_model(name, towers=towers, seed=0)
+        model_cfg = fit_to_loss(model, model_cfg, loss="clip", batch_size=64)
+        encoder = PairEncoder(model, precision="float32", frozen_text=False)
+        side = encoder.image.size
+        pixels_BHWC = torch.empty(2, side, side, 3, dtype=torch.uint8)
+        length = model_cfg["text_cfg"].get("context_length", 77)
+        features = encoder(pixels_BHWC, torch.empty(2, length, dtype=torch.int64))
+    assert features.image_BD.shape == features.text_BD.shape == (2, model_cfg["embed_dim"])
+    if millions:
+        count = sum(p.numel() for p in model.parameters()) / 1e6
+        assert count == pytest.approx(millions, abs=0.1)
