@@ -1,0 +1,1 @@
+"""Who runs training: this process, torchrun's ranks, or Ray Train's."""
