@@ -1,12 +1,12 @@
 """One step of training, told once: encode, loss, backward, clip, update."""
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from training.checkpoint.parts import Moments, Parts, Weights
 from training.config import Distill, Train
 from training.input.batch import Batch
 from training.objectives import Objective
@@ -57,17 +57,14 @@ class Stepper:
         values = {"loss": loss.item(), "grad_norm": grad_norm.item(), "lr": lr}
         return {**values, **self.objective.after_step()}
 
-    def state_dict(self) -> dict[str, Any]:
+    def parts(self) -> Parts:
         """Return what the next steps depend on besides the seed.
 
         Dropout's draws are a function of the seed and of the pairs shown, so no generator has a
         state to keep.
         """
-        return {"optimizer": self.optimizer.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        model = self.objective.model
+        return {"model": Weights(model), "optimizer": Moments(model, self.optimizer)}
 
     def _seed(self, batch: Batch) -> None:
         """Seed dropout and stochastic depth by what is shown: the same on any number of ranks."""
