@@ -102,7 +102,8 @@ class FolderWriter(FileSystemWriter):
 
     def __init__(self, folder: Folder) -> None:
         super().__init__(folder.url, sync_files=False)  # the folder does so
-        self.fs = self.files = FolderFiles(folder)
+        self.files = FolderFiles(folder)
+        self.fs = cast(Any, self.files)
         self.path = cast(Any, folder.url)
 
 
@@ -120,7 +121,7 @@ class FolderReader(FileSystemReader):
 
     def __init__(self, folder: Folder, sha256: Mapping[str, str]) -> None:
         super().__init__(folder.url)
-        self.fs = FolderFiles(folder)
+        self.fs = cast(Any, FolderFiles(folder))
         self.path = cast(Any, folder.url)
         self.folder = folder
         self.sha256 = sha256

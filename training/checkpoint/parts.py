@@ -4,7 +4,7 @@ By name, so that neither how the model is spread over ranks nor how many there a
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
@@ -14,12 +14,25 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
-from torch.distributed.checkpoint.stateful import Stateful
 from torch.optim import Optimizer
 
-Parts = Mapping[str, Stateful]
 # A frozen tower comes back from its own weights, so a state is megabytes, not gigabytes.
 TRAINED = StateDictOptions(ignore_frozen_params=True, strict=False)
+
+
+class Part(Protocol):
+    """A part of a state: tensors, numbers, and dicts of them, by name; the same on any ranks."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is saved; what is loaded is written into the tensors of the same."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> object:
+        """Go on from a state."""
+        ...
+
+
+Parts = Mapping[str, Part]
 
 
 class Weights:

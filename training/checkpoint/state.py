@@ -20,7 +20,7 @@ from filters.open_clip_models import WEIGHTS_NAME, save_checkpoint_dir
 from pipeline.fingerprint import file_digest, fingerprint
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs
-from pipeline.staging import drop_drafts, fetched, new_folder
+from pipeline.staging import drop_drafts, new_folder
 from training.checkpoint.states import PATIENCE, States
 from training.config import Distill, Train
 from training.models.build import ModelConfig, model_identity

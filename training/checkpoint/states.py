@@ -136,7 +136,7 @@ class States:
         self.wait()
         folder = self.folder / _name(step)
         writer = FolderWriter(folder)
-        written = dcp.async_save(
+        written: Any = dcp.async_save(
             {name: part.state_dict() for name, part in parts.items()},
             storage_writer=writer,
             async_stager=self._stager,
@@ -253,9 +253,9 @@ def _read(folder: Folder) -> tuple[State | None, str]:
     """Return what a state says of itself, or what is wrong with it."""
     try:
         state = State(**json.loads(folder.read(LAST)))
-        return (state, "") if INDEX in state.files else (None, f"{LAST} names no {INDEX}")
     except (ValueError, TypeError) as error:
         return None, f"{LAST}: {error}"
+    return (state, "") if INDEX in state.files else (None, f"{LAST} names no {INDEX}")
 
 
 def _damage(folder: Folder, name: str, sha256: str) -> str:
