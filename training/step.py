@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from training.checkpoint.parts import Moments, Parts, Weights
 from training.config import Distill, Train
@@ -33,6 +34,9 @@ class Stepper:
         self.ranks = ranks
         self.seed = seed
         self.steps = steps
+        if ranks.count > 1:
+            encoder = objective.encoder
+            objective.encoder = DistributedDataParallel(encoder, find_unused_parameters=True)
         self.optimizer = build_optimizer(objective.model, cfg.optim)
 
     def __call__(self, batch: Batch, *, step: int) -> dict[str, float]:

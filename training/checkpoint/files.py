@@ -117,32 +117,36 @@ class FolderReader(FileSystemReader):
     Args:
         folder: Of the state.
         sha256: Of every file, by name.
+
+    Raises:
+        ValueError: The index is not one that a run wrote.
     """
 
     def __init__(self, folder: Folder, sha256: Mapping[str, str]) -> None:
         super().__init__(folder.url)
         self.fs = cast(Any, FolderFiles(folder))
         self.path = cast(Any, folder.url)
-        self.folder = folder
-        self.sha256 = sha256
+        self._index = _read_index(folder, sha256[INDEX])
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """Read the index.
-
-        Raises:
-            ValueError: It is not the one that was written.
-        """
+        """Return the index."""
         del args, kwargs
-        data = self.folder.read(INDEX)
-        found = hashlib.sha256(data).hexdigest()
-        if found != self.sha256[INDEX]:
-            raise ValueError(
-                f"train: got {self.folder.path(INDEX)} with SHA-256 {found}, expected "
-                f"{self.sha256[INDEX]}; remove the state {self.folder.url}"
-            )
-        metadata = _IndexUnpickler(io.BytesIO(data)).load()
-        metadata.storage_meta = StorageMeta(load_id=self.load_id)
-        return metadata
+        self._index.storage_meta = StorageMeta(load_id=self.load_id)
+        return self._index
+
+
+def _read_index(folder: Folder, sha256: str) -> Metadata:
+    data = folder.read(INDEX)
+    found = hashlib.sha256(data).hexdigest()
+    try:
+        if found != sha256:
+            raise pickle.UnpicklingError(f"SHA-256 {found}, not {sha256}")
+        return _IndexUnpickler(io.BytesIO(data)).load()
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"train: got {folder.path(INDEX)} with {error}, expected the index that a run wrote; "
+            f"remove the state {folder.url}"
+        ) from error
 
 
 class _IndexUnpickler(pickle.Unpickler):
@@ -151,7 +155,7 @@ class _IndexUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         torch_type = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
         if not torch_type and (module, name) not in _INDEX_CLASSES:
-            raise pickle.UnpicklingError(f"got {module}.{name}, expected no such thing in an index")
+            raise pickle.UnpicklingError(f"{module}.{name} in it")
         return super().find_class(module, name)
 
 

@@ -213,11 +213,12 @@ class States:
 
     def _load(self, state: State, parts: Parts) -> None:
         folder = self.folder / _name(state.step)
+        reader = FolderReader(folder, state.files)
         loaded = {name: part.state_dict() for name, part in parts.items()}
         try:
             dcp.load(
                 loaded,
-                storage_reader=FolderReader(folder, state.files),
+                storage_reader=reader,
                 planner=SafePlanner(),
                 **_together(self.talk),
             )

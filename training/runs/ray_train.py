@@ -36,6 +36,7 @@ T = TypeVar("T")
 Metrics = dict[str, Any]
 PATIENCE = timedelta(hours=1)
 ASK_S = 2.0  # between two questions whether a machine will be taken away; it costs a remote call
+REPORT_S = 60.0  # between two reports to Ray Train, which holds ranks until it looks at them
 LOOK_S = 0.5  # between two looks of the driver at what the first rank reports
 
 
@@ -52,7 +53,7 @@ class RayRank:
         self.ranks = Ranks(context.get_world_rank(), context.get_world_size(), device)
         self._board = board
         self._talk = Talk(self.ranks, patience=PATIENCE)
-        self._asked_s = time.monotonic()
+        self._asked_s = self._reported_s = time.monotonic()
         self._saved_for: set[str] = set()
 
     @contextmanager
@@ -77,10 +78,13 @@ class RayRank:
         return bool(new)
 
     def report(self, metrics: Metrics) -> None:
-        """Show a line to Ray Train's own tools, and to whoever waits at the driver."""
-        ray.train.report(metrics)
+        """Show a line to whoever waits at the driver, and now and then to Ray Train's own tools."""
         if self.ranks.is_first:
             self._board.put.remote(metrics)
+        now = time.monotonic()
+        if self._talk.largest(self.ranks.is_first and now - self._reported_s >= REPORT_S):
+            self._reported_s = now
+            ray.train.report(metrics)
 
     def close(self) -> None:
         """End the talk among ranks."""
