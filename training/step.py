@@ -36,7 +36,7 @@ class Stepper:
         self.steps = steps
         if ranks.count > 1:
             encoder = objective.encoder
-            objective.encoder = DistributedDataParallel(encoder, find_unused_parameters=True)
+            objective.encoder = DistributedDataParallel(encoder, static_graph=True)
         self.optimizer = build_optimizer(objective.model, cfg.optim)
 
     def __call__(self, batch: Batch, *, step: int) -> dict[str, float]:

@@ -138,15 +138,19 @@ class FolderReader(FileSystemReader):
 def _read_index(folder: Folder, sha256: str) -> Metadata:
     data = folder.read(INDEX)
     found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise _no_index(folder, f"SHA-256 {found}")
     try:
-        if found != sha256:
-            raise pickle.UnpicklingError(f"SHA-256 {found}, not {sha256}")
         return _IndexUnpickler(io.BytesIO(data)).load()
     except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"train: got {folder.path(INDEX)} with {error}, expected the index that a run wrote; "
-            f"remove the state {folder.url}"
-        ) from error
+        raise _no_index(folder, str(error)) from error
+
+
+def _no_index(folder: Folder, what: str) -> ValueError:
+    return ValueError(
+        f"train: got {folder.path(INDEX)} with {what}, expected the index that a run wrote; remove "
+        f"the state {folder.url}"
+    )
 
 
 class _IndexUnpickler(pickle.Unpickler):

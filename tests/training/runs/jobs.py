@@ -1,5 +1,6 @@
 """What tests have ranks do: a short distillation, in a process of whatever starter."""
 
+import json
 import os
 import pickle
 import signal
@@ -49,7 +50,14 @@ class Teach:
 
 
 def make(tiny_model, pairs, folder, *, every=2, kill=0):
-    """Return a job in a folder of its own, with a teacher beside it."""
+    """Return a job in a folder of its own, with a teacher beside it.
+
+    Its tower keeps no running statistics, which would be of a rank's own pictures.
+    """
+    document = json.loads(Path(tiny_model).read_text())
+    document["vision_cfg"]["timm_model_name"] = "test_convnext"
+    folder.write("model.json", json.dumps(document).encode())
+    tiny_model = folder.path("model.json")
     teacher = folder / "teacher"
     model, document = build_model(tiny_model, seed=1)
     save_checkpoint_dir(Path(teacher.url), model, document)
