@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,8 +195,21 @@ def declared_side(name: str) -> int | None:
     return size[0] if isinstance(size, list) else size
 
 
-def save_checkpoint_dir(path: Path, model: nn.Module, config: dict[str, Any]) -> None:
-    """Write `model` as a folder that open_clip itself loads with `local-dir:PATH`."""
+def save_checkpoint_dir(
+    path: Path,
+    model: nn.Module,
+    config: dict[str, Any],
+    *,
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write a model as a folder that open_clip itself loads with `local-dir:PATH`.
+
+    Args:
+        path: The folder.
+        model: Says how its pictures are prepared.
+        config: Its document.
+        weights: By name; by default those of `model`.
+    """
     path.mkdir(parents=True, exist_ok=True)
     settings = preprocess_of(model)
     preprocess = {
@@ -209,7 +222,8 @@ def save_checkpoint_dir(path: Path, model: nn.Module, config: dict[str, Any]) ->
     }
     document = {"model_cfg": config, "preprocess_cfg": preprocess}
     (path / CONFIG_NAME).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = model.state_dict() if weights is None else weights
+    state = {name: tensor.contiguous() for name, tensor in tensors.items()}
     save_file(state, path / WEIGHTS_NAME)
 
 

@@ -7,6 +7,7 @@ from training.config import Distill
 from training.loop import OnStep, fit
 from training.models.build import ClipModel, ModelConfig, build_model, load_model, pick_device
 from training.objectives import FeatureDistillation
+from training.parallel.ranks import Ranks
 from training.runs.runtime import Here, Runtime
 
 
@@ -46,11 +47,12 @@ def distill(
     teacher_model, teacher_cfg = load_model(teacher)
     student, student_cfg = build_model(cfg.model, seed=seed)
     student_cfg = inherit(student, student_cfg, teacher_model, teacher_cfg)
-    device, runtime = pick_device(cfg.device), runtime or Here()
+    runtime = runtime or Here(Ranks(device=pick_device(cfg.device)))
+    device = runtime.ranks.device
     student, teacher_model = student.to(device), teacher_model.to(device)
     objective = FeatureDistillation(cfg, student, teacher_model, ranks=runtime.ranks)
     summary = fit(cfg, objective, pairs, folder=folder, seed=seed, runtime=runtime, on_step=on_step)
-    return folder.finish(student, student_cfg, summary)
+    return folder.finish(student, student_cfg, summary, ranks=runtime.ranks)
 
 
 def inherit(

@@ -7,6 +7,7 @@ import torch
 
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs
+from training.checkpoint.due import Due
 from training.checkpoint.state import TrainingFolder, identify
 from training.config import Distill, Train
 from training.input.batches import Batches
@@ -14,7 +15,8 @@ from training.input.order import num_steps
 from training.log.journal import Journal
 from training.models.build import build_model, fit_to_loss, pick_device, preprocess_of
 from training.objectives import Contrastive, Objective
-from training.runs.runtime import Here, Runtime
+from training.parallel.ranks import Ranks
+from training.runs.runtime import Here, Runtime, interrupted
 from training.step import Stepper
 
 OnStep = Callable[[dict[str, Any]], None]
@@ -50,15 +52,16 @@ def train(
     folder = TrainingFolder(out, identity=identity, keep=cfg.save.keep)
     if folder.finished:
         return folder.checkpoint
-    runtime = runtime or Here()
+    runtime = runtime or Here(Ranks(device=pick_device(cfg.device)))
+    ranks = runtime.ranks
     model, model_cfg = build_model(
         cfg.model, towers=cfg.towers, pretrained=cfg.pretrained, seed=seed
     )
     model_cfg = fit_to_loss(model, model_cfg, loss=cfg.loss.kind, batch_size=cfg.batch_size)
-    model.to(pick_device(cfg.device))
-    objective = Contrastive(cfg, model, model_cfg, pairs, ranks=runtime.ranks)
+    model.to(ranks.device)
+    objective = Contrastive(cfg, model, model_cfg, pairs, ranks=ranks)
     summary = fit(cfg, objective, pairs, folder=folder, seed=seed, runtime=runtime, on_step=on_step)
-    return folder.finish(model, model_cfg, summary)
+    return folder.finish(model, model_cfg, summary, ranks=ranks)
 
 
 def fit(
@@ -71,22 +74,39 @@ def fit(
     runtime: Runtime,
     on_step: OnStep | None,
 ) -> dict[str, Any]:
-    """Show `samples_seen` pictures, from the folder's newest state on; return the run's summary."""
+    """Show `samples_seen` pictures, from the folder's newest state on; return the run's summary.
+
+    Raises:
+        Interrupted: Somebody asked for an end; the state is saved.
+    """
     model, ranks = objective.model, runtime.ranks
     steps = num_steps(cfg.samples_seen, cfg.batch_size)
     size = preprocess_of(model).image_size
     batches = Batches.of(cfg, pairs, objective.texts, size=size, seed=seed, ranks=ranks)
     step = Stepper(cfg, objective, ranks=ranks, seed=seed, steps=steps)
     objective.train()
-    with torch.random.fork_rng(devices=[]):
-        done, replaced = folder.restore(model, step)
+    with torch.random.fork_rng(devices=[]), runtime.listening(), folder.states(ranks) as states:
+        state = states.restore(step.parts())
+        done, replaced = state.step, state.counters.get("replaced", 0) * ranks.is_first
         batches.fill(done, steps)
-        with Journal(cfg, folder.out, done=done, on_step=on_step) as journal:
+        due = Due(cfg.save, ranks)
+        own = folder.out if ranks.is_first else Folder(f"memory://rank-{ranks.rank}")
+        with Journal(cfg, own, done=done, on_step=on_step) as journal:
             for batch in journal.waiting(batches.iterate(done, steps)):
                 values = step(batch.to(ranks.device), step=done)
                 done, replaced = done + 1, replaced + batch.replaced
                 journal.record(step=done, steps=steps, **values, replaced=replaced)
-                if done % cfg.save.every == 0 and done < steps:
+                stop = runtime.should_stop()
+                asked = runtime.should_save() or bool(stop)
+                if due(done, asked=asked) and done < steps:
                     journal.publish()  # first: a state must not be ahead of its log
-                    folder.save(model, step, step=done, replaced=replaced)
-    return {"seed": seed, "pairs": len(pairs), "steps": steps, "replaced": replaced}
+                    states.save(step.parts(), step=done, counters=_total(ranks, replaced))
+                if stop and done < steps:
+                    states.wait()
+                    raise interrupted(stop, step=done, steps=steps, out=folder.out)
+    return {"seed": seed, "pairs": len(pairs), "steps": steps, **_total(ranks, replaced)}
+
+
+def _total(ranks: Ranks, replaced: int) -> dict[str, int]:
+    """Count over all ranks."""
+    return {"replaced": int(ranks.sum(torch.tensor(replaced, device=ranks.device)))}

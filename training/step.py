@@ -1,12 +1,12 @@
 """One step of training, told once: encode, loss, backward, judge, clip, update, average."""
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from training.checkpoint.parts import Moments, Parts, Weights
 from training.config import Distill, Train
 from training.input.batch import Batch
 from training.losses.grad_cache import accumulate, passes, require_no_batch_norm
@@ -71,22 +71,16 @@ class Stepper:
         values = {"loss": loss_value, "grad_norm": grad_norm, "lr": lr}
         return {**values, "skipped": self.watch.skipped, **self.objective.after_step()}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what the next steps depend on besides the seed and the model.
+    def parts(self) -> Parts:
+        """Return what the next steps depend on besides the seed.
 
         Dropout's draws are a function of the seed and of the pairs shown, so no generator has a
         state to keep.
         """
-        average = {} if self.average is None else {"average": self.average.state_dict()}
-        state = {"optimizer": self.optimizer.state_dict(), "guard": self.watch.state_dict()}
-        return {**state, **average}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.watch.load_state_dict(state["guard"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
+        model = self.objective.model
+        average = {} if self.average is None else {"average": self.average}
+        moments = Moments(model, self.optimizer)
+        return {"model": Weights(model), "optimizer": moments, "guard": self.watch, **average}
 
     def _backward(self, batch: Batch) -> Tensor:
         """Leave gradients in the parameters; return this rank's part of the loss."""

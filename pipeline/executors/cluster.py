@@ -4,10 +4,11 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import filters
@@ -20,12 +21,13 @@ NAMESPACE = "thresher"
 
 
 @contextmanager
-def connected(address: str) -> Iterator[None]:
+def connected(address: str, *, code: Sequence[ModuleType] = (filters, pipeline)) -> Iterator[None]:
     """Join or start Ray for a `with` block; one that is running in this process is taken as it is.
 
     Args:
         address: `local` starts one on this machine and stops it again; `auto` or `ray://...` or
             `host:port` joins one, and sends it this code.
+        code: Packages that are sent.
 
     Raises:
         ValueError: There is no such cluster.
@@ -42,8 +44,8 @@ def connected(address: str) -> Iterator[None]:
     if address == "local":
         options |= {"include_dashboard": False, "num_cpus": os.cpu_count()}
     else:
-        code = [str(Path(package.__path__[0])) for package in (filters, pipeline)]
-        options |= {"runtime_env": {"py_modules": code}}
+        paths = [str(Path(package.__path__[0])) for package in code]
+        options |= {"runtime_env": {"py_modules": paths}}
     try:
         ray.init(address=address, namespace=NAMESPACE, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:

@@ -154,7 +154,7 @@ def test_another_run_in_the_same_folder_is_refused(toy_pairs, short, out, finish
 def test_only_the_newest_states_are_kept(toy_pairs, short, out):
     cfg = dataclasses.replace(short, save=Save(every=1, keep=2))
     train(cfg, toy_pairs(40, seed=3), out=out, seed=5)
-    assert (out / "state").files() == ["step-00000006.pt", "step-00000007.pt"]
+    assert (out / "state").names() == ["step-00000006", "step-00000007"]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(toy_pairs, short, out):
