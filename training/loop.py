@@ -11,7 +11,8 @@ from training.checkpoint.state import TrainingFolder, identify
 from training.config import Distill, Train
 from training.input.batches import Batches
 from training.input.order import num_steps
-from training.log.journal import Journal
+from training.log.flops import ideal_time
+from training.log.journal import Journal, open_sinks
 from training.models.build import build_model, fit_to_loss, pick_device, preprocess_of
 from training.objectives import Contrastive, Objective
 from training.runs.runtime import Here, Runtime
@@ -74,17 +75,26 @@ def fit(
     steps = num_steps(cfg.samples_seen, cfg.batch_size)
     size = preprocess_of(model).image_size
     batches = Batches.of(cfg, pairs, objective.texts, size=size, seed=seed, ranks=ranks)
+    teachers = objective.teachers
+    ideal_s = ideal_time(
+        cfg, model, device=ranks.device, has_text=objective.texts is not None, teachers=teachers
+    )
     step = Stepper(cfg, objective, ranks=ranks, seed=seed, steps=steps)
     objective.train()
     with torch.random.fork_rng(devices=[]):
         done, replaced = folder.restore(model, step)
         batches.fill(done, steps)
-        with Journal(cfg, folder.out, done=done, on_step=on_step) as journal:
+        sinks = open_sinks(cfg, folder.out, identity=folder.identity, done=done, ranks=ranks)
+        with Journal(
+            cfg, sinks, steps=steps, done=done, replaced=replaced, ranks=ranks, ideal_s=ideal_s,
+            on_step=on_step,
+        ) as journal:  # fmt: skip
             for batch in journal.waiting(batches.iterate(done, steps)):
                 values = step(batch.to(ranks.device), step=done)
-                done, replaced = done + 1, replaced + batch.replaced
-                journal.record(step=done, steps=steps, **values, replaced=replaced)
+                done += 1
+                journal.record(batch, step=done, **values)
                 if done % cfg.save.every == 0 and done < steps:
                     journal.publish()  # first: a state must not be ahead of its log
-                    folder.save(model, step, step=done, replaced=replaced)
+                    folder.save(model, step, step=done, replaced=journal.replaced())
+            replaced = journal.replaced()
     return {"seed": seed, "pairs": len(pairs), "steps": steps, "replaced": replaced}
