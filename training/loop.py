@@ -5,10 +5,12 @@ from typing import Any
 
 import torch
 
+from filters.open_clip_models import tokenizer
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs
 from training.checkpoint.state import TrainingFolder, identify
 from training.config import Distill, Train
+from training.evaluation.judge import Exam, Judge, judge_of
 from training.input.batches import Batches
 from training.input.order import num_steps
 from training.log.flops import ideal_time
@@ -29,6 +31,7 @@ def train(
     seed: int,
     runtime: Runtime | None = None,
     on_step: OnStep | None = None,
+    exam: Exam | None = None,
 ) -> Folder:
     """Train an image-text model on pairs; go on where an earlier call was stopped.
 
@@ -39,6 +42,7 @@ def train(
         seed: Weights, order and augmentation follow from it; at least 0.
         runtime: Who started this process; None if nobody else trains with it.
         on_step: Gets the metrics of every step.
+        exam: What the model is judged by every `log.evaluate_every` steps.
 
     Returns:
         The folder of the final checkpoint; at once, without touching data, if it is there.
@@ -56,7 +60,11 @@ def train(
     model_cfg = fit_to_loss(model, model_cfg, loss=cfg.loss.kind, batch_size=cfg.batch_size)
     model.to(pick_device(cfg.device))
     objective = Contrastive(cfg, model, model_cfg, pairs, ranks=runtime.ranks)
-    summary = fit(cfg, objective, pairs, folder=folder, seed=seed, runtime=runtime, on_step=on_step)
+    judge = judge_of(cfg, exam, objective, tokenizer(model_cfg), ranks=runtime.ranks)
+    summary = fit(
+        cfg, objective, pairs, folder=folder, seed=seed, runtime=runtime, on_step=on_step,
+        judge=judge,
+    )  # fmt: skip
     return folder.finish(model, model_cfg, summary)
 
 
@@ -69,6 +77,7 @@ def fit(
     seed: int,
     runtime: Runtime,
     on_step: OnStep | None,
+    judge: Judge | None = None,
 ) -> dict[str, Any]:
     """Show `samples_seen` pictures, from the folder's newest state on; return the run's summary."""
     model, ranks = objective.model, runtime.ranks
@@ -93,6 +102,10 @@ def fit(
                 values = step(batch.to(ranks.device), step=done)
                 done += 1
                 journal.record(batch, step=done, **values)
+                if judge is not None and judge.due(done):
+                    with journal.pause():
+                        found = judge()
+                    journal.tell(done, found)
                 if done % cfg.save.every == 0 and done < steps:
                     journal.publish()  # first: a state must not be ahead of its log
                     folder.save(model, step, step=done, replaced=journal.replaced())
