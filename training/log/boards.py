@@ -9,7 +9,7 @@ from pipeline.folder import Folder
 from training.log.sink import Line, measured
 from training.log.staged import Staged
 
-RETRY_S = 30  # a board may lag behind by this, but for states, before which it is published
+FLUSH_S = 30  # a board may lag behind by this, but for states, before which it is published
 
 
 class TensorBoard:
@@ -27,7 +27,7 @@ class TensorBoard:
         board = _needed("torch.utils.tensorboard", setting="log.tensorboard", extra="tensorboard")
         self._staged = Staged(out / "tensorboard")
         self._writer = board.SummaryWriter(
-            str(self._staged.path), purge_step=done + 1, flush_secs=RETRY_S
+            str(self._staged.path), purge_step=done + 1, flush_secs=FLUSH_S
         )
 
     def write(self, line: Line) -> None:
