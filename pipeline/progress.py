@@ -10,6 +10,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline.coordinator import Snapshot
 
+TOLD = {  # of a training step, in this order
+    "loss": "loss {:.3f}",
+    "samples_per_s": "{:.0f} pairs/s",
+    "mfu": "MFU {:.1%}",
+    "data_wait": "{:.0%} waiting",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -32,8 +39,9 @@ class Bar:
         self.progress.update(self.task, completed=seen.done, total=seen.total, note=note)
 
     def step(self, record: Mapping[str, Any]) -> None:
-        """Show a training step; `record` has `step`, `steps`, `loss` and `samples_per_s`."""
-        note = f"loss {record['loss']:.3f}, {record.get('samples_per_s', 0):.0f} pairs/s"
+        """Show a training step; of a record only `step` has to be there."""
+        shown = [text.format(record[name]) for name, text in TOLD.items() if name in record]
+        note = ", ".join(shown)
         self.progress.update(
             self.task, completed=record["step"], total=record.get("steps"), note=note
         )

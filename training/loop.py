@@ -5,14 +5,17 @@ from typing import Any
 
 import torch
 
+from filters.open_clip_models import tokenizer
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs
 from training.checkpoint.due import Due
 from training.checkpoint.state import TrainingFolder, identify
 from training.config import Distill, Train
+from training.evaluation.judge import Exam, Judge, judge_of
 from training.input.batches import Batches
 from training.input.order import num_steps
-from training.log.journal import Journal
+from training.log.flops import ideal_time
+from training.log.journal import Journal, open_sinks
 from training.models.build import build_model, fit_to_loss, pick_device, preprocess_of
 from training.objectives import Contrastive, Objective
 from training.parallel.ranks import Ranks
@@ -29,6 +32,7 @@ def train(
     out: Folder,
     seed: int,
     runtime: Runtime | None = None,
+    exam: Exam | None = None,
     on_step: OnStep | None = None,
 ) -> Folder:
     """Train an image-text model on pairs; go on where an earlier call was stopped.
@@ -39,6 +43,7 @@ def train(
         out: Folder of this run: metrics, state, checkpoint.
         seed: Weights, order and augmentation follow from it; at least 0.
         runtime: Who started this process; None if nobody else trains with it.
+        exam: What the model is judged by every `log.evaluate_every` steps; None judges never.
         on_step: Gets the metrics of every step.
 
     Returns:
@@ -46,7 +51,8 @@ def train(
 
     Raises:
         ValueError: `out` holds another run, or the model or the pairs cannot be used.
-        RuntimeError: The loss stopped being finite.
+        Interrupted: Somebody asked for an end; the state is saved.
+        RuntimeError: Too many steps in a row were not finite.
     """
     identity = identify(cfg, pairs, seed=seed)
     folder = TrainingFolder(out, identity=identity, keep=cfg.save.keep)
@@ -60,8 +66,13 @@ def train(
     model_cfg = fit_to_loss(model, model_cfg, loss=cfg.loss.kind, batch_size=cfg.batch_size)
     model.to(ranks.device)
     objective = Contrastive(cfg, model, model_cfg, pairs, ranks=ranks)
-    summary = fit(cfg, objective, pairs, folder=folder, seed=seed, runtime=runtime, on_step=on_step)
-    return folder.finish(model, model_cfg, summary, ranks=ranks)
+    judge = judge_of(cfg, exam, objective, tokenizer(model_cfg), ranks=ranks)
+    step, summary = fit(
+        cfg, objective, pairs, folder=folder, seed=seed, runtime=runtime, judge=judge,
+        on_step=on_step,
+    )  # fmt: skip
+    with step.shown():
+        return folder.finish(model, model_cfg, summary, ranks=ranks)
 
 
 def fit(
@@ -72,41 +83,52 @@ def fit(
     folder: TrainingFolder,
     seed: int,
     runtime: Runtime,
+    judge: Judge | None,
     on_step: OnStep | None,
-) -> dict[str, Any]:
-    """Show `samples_seen` pictures, from the folder's newest state on; return the run's summary.
+) -> tuple[Stepper, dict[str, Any]]:
+    """Show `samples_seen` pictures, from the folder's newest state on.
+
+    Returns:
+        Who took the steps, and the run's summary.
 
     Raises:
         Interrupted: Somebody asked for an end; the state is saved.
     """
-    model, ranks = objective.model, runtime.ranks
-    steps = num_steps(cfg.samples_seen, cfg.batch_size)
-    size = preprocess_of(model).image_size
+    ranks, steps = runtime.ranks, num_steps(cfg.samples_seen, cfg.batch_size)
+    size = preprocess_of(objective.model).image_size
     batches = Batches.of(cfg, pairs, objective.texts, size=size, seed=seed, ranks=ranks)
-    step = Stepper(cfg, objective, ranks=ranks, seed=seed, steps=steps)
+    ideal_s = ideal_time(  # counted before the model is wrapped
+        cfg, objective.model, device=ranks.device, has_text=objective.texts is not None,
+        teachers=objective.teachers,
+    )  # fmt: skip
     objective.train()
+    step = Stepper(cfg, objective, ranks=ranks, seed=seed, steps=steps)
     with torch.random.fork_rng(devices=[]), runtime.listening(), folder.states(ranks) as states:
-        state = states.restore(step.parts())
-        done, replaced = state.step, state.counters.get("replaced", 0) * ranks.is_first
+        state, due = states.restore(step.parts()), Due(cfg.save, ranks)
+        done, replaced = state.step, state.counters.get("replaced", 0)
         batches.fill(done, steps)
-        due = Due(cfg.save, ranks)
-        own = folder.out if ranks.is_first else Folder(f"memory://rank-{ranks.rank}")
-        with Journal(cfg, own, done=done, on_step=on_step) as journal:
+        sinks = open_sinks(cfg, folder.out, identity=folder.identity, done=done, ranks=ranks)
+        with Journal(
+            cfg, sinks, steps=steps, done=done, replaced=replaced, ranks=ranks, ideal_s=ideal_s,
+            on_step=on_step,
+        ) as journal:  # fmt: skip
             for batch in journal.waiting(batches.iterate(done, steps)):
                 values = step(batch.to(ranks.device), step=done)
-                done, replaced = done + 1, replaced + batch.replaced
-                journal.record(step=done, steps=steps, **values, replaced=replaced)
-                stop = runtime.should_stop()
-                asked = runtime.should_save() or bool(stop)
-                if due(done, asked=asked) and done < steps:
+                done += 1
+                line = journal.record(batch, step=done, **values)
+                if line is not None:
+                    runtime.report(line)
+                if judge is not None and judge.due(done):  # before a state: none is lost
+                    with journal.pause():
+                        found = judge(step.shown)
+                    journal.tell(done, found)
+                stop, asked = runtime.should_stop(), runtime.should_save()
+                if done < steps and due(done, asked=asked or bool(stop)):
                     journal.publish()  # first: a state must not be ahead of its log
-                    states.save(step.parts(), step=done, counters=_total(ranks, replaced))
-                if stop and done < steps:
+                    counters = {"replaced": journal.replaced()}
+                    states.save(step.parts(), step=done, counters=counters)
+                if done < steps and stop:
                     states.wait()
                     raise interrupted(stop, step=done, steps=steps, out=folder.out)
-    return {"seed": seed, "pairs": len(pairs), "steps": steps, **_total(ranks, replaced)}
-
-
-def _total(ranks: Ranks, replaced: int) -> dict[str, int]:
-    """Count over all ranks."""
-    return {"replaced": int(ranks.sum(torch.tensor(replaced, device=ranks.device)))}
+            replaced = journal.replaced()
+    return step, {"seed": seed, "pairs": len(pairs), "steps": steps, "replaced": replaced}

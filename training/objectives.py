@@ -31,6 +31,7 @@ class Objective(Protocol):
     model: ClipModel  # the open_clip model that is trained and saved
     encoder: nn.Module  # what is wrapped, compiled or sharded; put back here when it is
     texts: Texts | None  # what the loader gives the text tower; None where captions play no part
+    teachers: tuple[nn.Module, ...]  # image towers that see what the model's sees, and are frozen
 
     def train(self) -> None:
         """Put what trains into train mode and what is frozen into eval mode."""
@@ -56,6 +57,7 @@ class Contrastive:
     """Pictures and captions meet in one space, by the sigmoid or the softmax loss."""
 
     texts: Texts | None
+    teachers: tuple[nn.Module, ...] = ()
 
     def __init__(
         self, cfg: Train, model: ClipModel, model_cfg: ModelConfig, pairs: Pairs, *, ranks: Ranks
@@ -121,6 +123,7 @@ class FeatureDistillation:
             parameter.requires_grad_(name.startswith("visual."))
         self.encoder: nn.Module = StudentEncoder(student, cfg)
         self.teacher = ImageSide(teacher.eval(), precision=cfg.precision)
+        self.teachers: tuple[nn.Module, ...] = (teacher.visual.requires_grad_(False),)
         self.ranks = ranks
         self.batch_size = cfg.batch_size
 

@@ -1,5 +1,6 @@
 """One step of training, told once: encode, loss, backward, judge, clip, update, average."""
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import numpy as np
@@ -81,6 +82,10 @@ class Stepper:
         average = {} if self.average is None else {"average": self.average}
         moments = Moments(model, self.optimizer)
         return {"model": Weights(model), "optimizer": moments, "guard": self.watch, **average}
+
+    def shown(self) -> AbstractContextManager[None]:
+        """Have in the model what is judged and exported: the averages, if the run keeps them."""
+        return nullcontext() if self.average is None else self.average.shown()
 
     def _backward(self, batch: Batch) -> Tensor:
         """Leave gradients in the parameters; return this rank's part of the loss."""

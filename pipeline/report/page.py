@@ -14,7 +14,7 @@ from pipeline.report.caught import caught_by_rule
 from pipeline.report.certainty import certainty
 from pipeline.report.charts import bar
 from pipeline.report.concepts import Concepts, concepts_of
-from pipeline.report.curves import curves_of
+from pipeline.report.curves import curves_of, in_order, watched_of
 from pipeline.report.disagreements import pick_disagreements
 from pipeline.report.evaluation import evaluation_of
 from pipeline.report.files import RunFiles, read_files
@@ -75,6 +75,8 @@ def render(run: Folder, scores: Scores) -> str:
         pictures=_pictures(files, scores),
         curves=curves_of(training, title="Training loss over samples seen"),
         student=curves_of(student, title="Distillation loss over samples seen"),
+        watched=watched_of(files.journals),
+        watched_runs=[text.plain(name) for name in in_order(files.journals)],
         timeline=timeline_of(files.done, scores),
         evaluation=evaluation_of(summary.get("zero_shot", {})),
         config=files.config,

@@ -15,6 +15,7 @@ from safetensors.torch import load
 from tests.stopping import Stopped, stop_at
 from training.config import Guard, Log, Loss, Optim, Save, Towers, Train
 from training.evaluation.evaluate import evaluate
+from training.log.sink import TIMINGS
 from training.loop import train
 from training.models.build import load_model
 
@@ -34,7 +35,7 @@ def _equal(a, b):
 def _lines(out):
     """What the log says, without how long it took."""
     lines = [json.loads(line) for line in out.read("metrics.jsonl").splitlines()]
-    return [{k: v for k, v in x.items() if k not in ("samples_per_s", "data_wait")} for x in lines]
+    return [{k: v for k, v in line.items() if k not in TIMINGS} for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,7 @@ KILLED_RUN = """
 import os, pickle, signal, sys
 from pathlib import Path
 import torch
+from training.log.sink import TIMINGS
 from training.loop import train
 from training.models.build import load_model
 torch.set_num_threads(1)

@@ -1,52 +1,25 @@
 """Judge a checkpoint on held-out pairs: one record a task, as in DataComp's eval_results.jsonl."""
 
-import functools
-import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from filters.open_clip_models import tokenizer
-from filters.prompts.calibration import BLANK
-from pipeline.decode import DecodeError, decode_rgb
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs
-from training.config import Evaluate
+from training.config import Evaluate, Precision
+from training.evaluation.encoders import Encoders, encoders_of
+from training.evaluation.heldout import HeldOut, see
 from training.evaluation.retrieval import retrieval_metrics
 from training.evaluation.zeroshot import classifier, zero_shot_metrics
-from training.input.augment import Picture, central_crop
 from training.input.texts import distinct_texts
-from training.models.build import ImageSide, load_model
-from training.models.text import embed_texts
-
-logger = logging.getLogger(__name__)
+from training.models.build import load_model
+from training.parallel.ranks import ALONE, Ranks
 
 DEFAULTS = Evaluate()
-DECODE_THREADS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """The held-out pairs as one model sees them.
-
-    Attributes:
-        pairs: Those whose picture could be decoded.
-        image_ND: Their unit-norm image embeddings, float32.
-        embed: Texts to unit-norm embeddings, by the same model.
-        skipped: How many pictures could not be decoded.
-        blank_D: Unit-norm embedding of a blank picture.
-    """
-
-    pairs: Pairs
-    image_ND: Tensor
-    embed: Callable[[Sequence[str]], Tensor]
-    skipped: int
-    blank_D: Tensor
+Record = dict[str, Any]
 
 
 def evaluate(
@@ -58,8 +31,10 @@ def evaluate(
     templates: Sequence[str] = DEFAULTS.templates,
     ignore_classes: Sequence[str] = DEFAULTS.ignore_classes,
     calibrate: bool = DEFAULTS.calibrate,
-) -> list[dict[str, Any]]:
-    """Run tasks on a checkpoint; every picture is encoded once, in float32 on the CPU.
+    ranks: Ranks = ALONE,
+    precision: Precision = "float32",
+) -> list[Record]:
+    """Run tasks on a checkpoint; every picture is encoded once.
 
     Args:
         checkpoint: Folder that training or distillation wrote.
@@ -69,6 +44,9 @@ def evaluate(
         templates: Prompts of a class, `{c}` for its name.
         ignore_classes: Values of the field that are no class; their pictures are left out.
         calibrate: Divide the classes' probabilities by those on a blank picture.
+        ranks: Those that share the work, each on its device; all of them call and get the records,
+            which do not depend on how many they are.
+        precision: Of the towers.
 
     Returns:
         One `{"key", "dataset", "metrics"}` a task; the metrics, in [0, 1], have a `main_metric`.
@@ -76,26 +54,46 @@ def evaluate(
     Raises:
         ValueError: No such task, no such field, no checkpoint, or no picture to judge by.
     """
-    zero_shot = functools.partial(
-        _zero_shot, templates=templates, ignore=ignore_classes, calibrate=calibrate
-    )
-    runs = [_task(name, heldout, zero_shot) for name in tasks]
-    seen = _encode(checkpoint, heldout, batch_size)
+    cfg = Evaluate(
+        tasks=tuple(tasks), batch_size=batch_size, templates=tuple(templates),
+        ignore_classes=tuple(ignore_classes), calibrate=calibrate,
+    )  # fmt: skip
+    tasks_of(cfg, heldout)
+    model, model_cfg = load_model(checkpoint)
+    encoders = encoders_of(model, tokenizer(model_cfg), ranks=ranks, precision=precision)
+    return run_tasks(cfg, encoders, heldout)
+
+
+@torch.no_grad()
+def run_tasks(cfg: Evaluate, encoders: Encoders, heldout: Pairs) -> list[Record]:
+    """Run the tasks of some settings on a model; see `evaluate`."""
+    runs = tasks_of(cfg, heldout)
+    seen = see(encoders, heldout, batch_size=cfg.batch_size)
     return [
         {"key": name, "dataset": title, "metrics": {**run(seen), "skipped": seen.skipped}}
-        for name, (title, run) in zip(tasks, runs, strict=True)
+        for name, (title, run) in zip(cfg.tasks, runs, strict=True)
     ]
 
 
+def tasks_of(
+    cfg: Evaluate, heldout: Pairs
+) -> list[tuple[str, Callable[[HeldOut], dict[str, float]]]]:
+    """Return display name and work of each task.
+
+    Raises:
+        ValueError: A task cannot be run on these pairs.
+    """
+    return [_task(cfg, name, heldout) for name in cfg.tasks]
+
+
 def _task(
-    name: str, heldout: Pairs, zero_shot: Callable[..., dict[str, float]]
+    cfg: Evaluate, name: str, heldout: Pairs
 ) -> tuple[str, Callable[[HeldOut], dict[str, float]]]:
-    """Return display name and work of a task, refusing what cannot be run before any encoding."""
     kind, _, field = name.partition(":")
     if kind == "retrieval" and not field:
         return "Held-out retrieval", _retrieval
     if kind == "zeroshot" and field in heldout.fields:
-        return f"Held-out {field}", functools.partial(zero_shot, field=field)
+        return f"Held-out {field}", partial(_zero_shot, cfg, field)
     fields = ", ".join(f"'zeroshot:{field}'" for field in heldout.fields)
     raise ValueError(
         f"tasks: got {name!r}, expected 'retrieval' or one of [{fields}]; "
@@ -105,57 +103,24 @@ def _task(
 
 def _retrieval(seen: HeldOut) -> dict[str, float]:
     texts, caption_N = distinct_texts(seen.pairs.captions)
-    return retrieval_metrics(seen.image_ND, seen.embed(texts), torch.from_numpy(caption_N))
+    text_UD = seen.encoders.embed_texts(texts)
+    caption_N = torch.from_numpy(caption_N)
+    return retrieval_metrics(seen.image_ND, text_UD, caption_N, ranks=seen.encoders.ranks)
 
 
-def _zero_shot(
-    seen: HeldOut, *, field: str, templates: Sequence[str], ignore: Sequence[str], calibrate: bool
-) -> dict[str, float]:
+def _zero_shot(cfg: Evaluate, field: str, seen: HeldOut) -> dict[str, float]:
     values = seen.pairs.fields[field]
-    labels = sorted({value for value in values if value and value not in ignore})
+    labels = sorted({value for value in values if value and value not in cfg.ignore_classes})
     if not labels:
         raise ValueError(
             f"zeroshot:{field}: got no class among {len(values)} pictures, expected at least one; "
             "shorten ignore_classes or choose another field"
         )
-    kept = [i for i, value in enumerate(values) if value in set(labels)]
-    label_N = torch.tensor([labels.index(values[i]) for i in kept])
-    class_CD = classifier(seen.embed, labels, templates)
-    blank_D = seen.blank_D if calibrate else None
-    return zero_shot_metrics(seen.image_ND[kept], class_CD, label_N, blank_D=blank_D)
-
-
-@torch.inference_mode()
-def _encode(checkpoint: Folder, heldout: Pairs, batch_size: int) -> HeldOut:
-    """Load the checkpoint and run every decodable picture through its image tower."""
-    model, model_cfg = load_model(checkpoint)
-    image = ImageSide(model, precision="float32")
-    decode = functools.partial(_decode, heldout, image.size)
-    features, rows = [], []
-    with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="evaluate") as pool:
-        for start in range(0, len(heldout), batch_size):
-            chunk = range(start, min(start + batch_size, len(heldout)))
-            found = [
-                (i, p) for i, p in zip(chunk, pool.map(decode, chunk), strict=True) if p is not None
-            ]
-            if found:
-                rows += [i for i, _ in found]
-                pixels_BHWC = np.stack([picture for _, picture in found])
-                features.append(image(torch.from_numpy(pixels_BHWC)))
-    if not rows:
-        raise ValueError(
-            f"heldout: got {len(heldout)} pairs without a picture that can be decoded, expected "
-            "some; check the held-out shards"
-        )
-    embed = functools.partial(embed_texts, model, tokenizer(model_cfg))
-    blank_D = image(torch.full((1, image.size, image.size, 3), BLANK, dtype=torch.uint8))[0]
-    skipped = len(heldout) - len(rows)
-    return HeldOut(heldout.take(rows), torch.cat(features), embed, skipped, blank_D)
-
-
-def _decode(pairs: Pairs, size: int, i: int) -> Picture | None:
-    try:
-        return central_crop(decode_rgb(pairs.image_bytes(i)), size)
-    except DecodeError as error:
-        logger.warning("held-out pair %d: %s; left out", i, error)
-        return None
+    number = {label: i for i, label in enumerate(labels)}
+    kept = [i for i, value in enumerate(values) if value in number]
+    label_N = torch.tensor([number[values[i]] for i in kept])
+    class_CD = classifier(seen.encoders.embed_texts, labels, cfg.templates)
+    blank_D = seen.blank() if cfg.calibrate else None
+    return zero_shot_metrics(
+        seen.image_ND[kept], class_CD, label_N, blank_D=blank_D, ranks=seen.encoders.ranks
+    )

@@ -1,41 +1,55 @@
 """How far down the list the first right answer stands: the one quantity behind every metric."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-CHUNK = 1024  # queries ranked at a time, so that memory does not grow with their number squared
+from training.parallel.ranks import ALONE, Ranks
+
+CHUNK = 256  # queries scored at a time, so that memory does not grow with their number squared
 
 
-def ranks(
-    query_QD: Tensor, candidate_CD: Tensor, *, query_label_Q: Tensor, candidate_label_C: Tensor
+def places(
+    query_QD: Tensor,
+    score: Callable[[Tensor], Tensor],
+    *,
+    query_label_Q: Tensor,
+    candidate_label_C: Tensor,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
     """Count the wrong candidates that score at least as well as the best right one.
 
+    Chunks of queries go round the ranks and are the same for any number of them, so that the
+    result does not depend on it.
+
     Args:
-        query_QD: Unit-norm embeddings.
-        candidate_CD: Unit-norm embeddings.
+        query_QD: Unit-norm embeddings, the same on all ranks.
+        score: Some queries to their scores of all candidates, [q, C].
         query_label_Q: int64; a candidate with the query's label is right.
         candidate_label_C: int64; every query's label must occur.
+        ranks: Those that share the work; all of them call.
 
     Returns:
-        int64 [Q]: 0 if a right candidate comes first. Ties count against the model, so one that
-        gives everything the same score is never right.
+        int64 [Q] on the CPU, of all queries on all ranks: 0 if a right candidate comes first. Ties
+        count against the model, so one that gives everything the same score is never right.
     """
-    chunks = zip(query_QD.split(CHUNK), query_label_Q.split(CHUNK), strict=True)
-    return torch.cat([_ranks(q, label, candidate_CD, candidate_label_C) for q, label in chunks])
+    label_Q, label_C = (t.to(query_QD.device) for t in (query_label_Q, candidate_label_C))
+    place_Q = torch.zeros_like(label_Q)
+    for start in range(0, len(query_QD), CHUNK)[ranks.rank :: ranks.count]:
+        part = slice(start, start + CHUNK)
+        score_QC = score(query_QD[part]).to(query_QD.device)
+        right_QC = label_Q[part, None] == label_C[None, :]
+        best_Q1 = score_QC.masked_fill(~right_QC, -torch.inf).amax(dim=1, keepdim=True)
+        place_Q[part] = ((score_QC >= best_Q1) & ~right_QC).sum(dim=1)
+    return ranks.sum(place_Q).cpu()
 
 
-def _ranks(query_QD: Tensor, label_Q: Tensor, candidate_CD: Tensor, label_C: Tensor) -> Tensor:
-    return ranks_by_score(query_QD @ candidate_CD.T, label_Q, label_C)
+def cosines(candidate_CD: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the score of unit-norm embeddings."""
+    return lambda query_QD: query_QD @ candidate_CD.T
 
 
-def ranks_by_score(score_QC: Tensor, label_Q: Tensor, label_C: Tensor) -> Tensor:
-    """Do as `ranks` does, of scores that are there already, [Q, C]."""
-    right_QC = label_Q[:, None] == label_C[None, :]
-    best_Q1 = score_QC.masked_fill(~right_QC, -torch.inf).amax(dim=1, keepdim=True)
-    return ((score_QC >= best_Q1) & ~right_QC).sum(dim=1)
-
-
-def share_within(rank_Q: Tensor, k: int) -> float:
+def share_within(place_Q: Tensor, k: int) -> float:
     """Return the share of queries whose first right answer is among the k best, in [0, 1]."""
-    return (rank_Q < k).double().mean().item()
+    return (place_Q < k).double().mean().item()

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from filters.prompts.calibration import calibrate
 from training.evaluation.prompts import prompts_for
-from training.evaluation.ranking import ranks, ranks_by_score, share_within
+from training.evaluation.ranking import cosines, places, share_within
+from training.parallel.ranks import ALONE, Ranks
 
 SCALE = 100.0  # what CLIP's logit scale is clipped to; calibrated ranks do not depend on it
 
@@ -34,7 +35,12 @@ def classifier(
 
 
 def zero_shot_metrics(
-    image_ND: Tensor, class_CD: Tensor, label_N: Tensor, *, blank_D: Tensor | None = None
+    image_ND: Tensor,
+    class_CD: Tensor,
+    label_N: Tensor,
+    *,
+    blank_D: Tensor | None = None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, float]:
     """Score pictures against classes.
 
@@ -44,23 +50,23 @@ def zero_shot_metrics(
         label_N: int64 in [0, C).
         blank_D: Unit-norm embedding of a blank picture, to calibrate by what the model says of
             nothing (arXiv:2403.05262); None does not.
+        ranks: Those that share the work; all of them call.
 
     Returns:
         acc1, acc5, mean_per_class_recall (over the classes that occur) and the last's value for a
         model that guesses, all in [0, 1]. `main_metric` is mean_per_class_recall: where classes
         are of very different size, accuracy rewards naming the largest.
     """
+    score = cosines(class_CD)
+    if blank_D is not None:
+        score = lambda some_ND: torch.from_numpy(calibrated(some_ND, class_CD, blank_D))  # noqa: E731
     class_C = torch.arange(len(class_CD))
-    if blank_D is None:
-        rank_N = ranks(image_ND, class_CD, query_label_Q=label_N, candidate_label_C=class_C)
-    else:
-        p_NC = torch.from_numpy(calibrated(image_ND, class_CD, blank_D))
-        rank_N = ranks_by_score(p_NC, label_N, class_C)
-    recalls = [share_within(rank_N[label_N == c], 1) for c in label_N.unique()]
+    place_N = places(image_ND, score, query_label_Q=label_N, candidate_label_C=class_C, ranks=ranks)
+    recalls = [share_within(place_N[label_N == c], 1) for c in label_N.unique()]
     mean_recall = sum(recalls) / len(recalls)
     return {
-        "acc1": share_within(rank_N, 1),
-        "acc5": share_within(rank_N, 5),
+        "acc1": share_within(place_N, 1),
+        "acc5": share_within(place_N, 5),
         "mean_per_class_recall": mean_recall,
         "chance": 1 / len(class_CD),
         "classes": len(class_CD),
@@ -84,7 +90,7 @@ def probabilities(image_ND: Tensor, class_CD: Tensor) -> NDArray[np.float64]:
     Summed without BLAS, in one order whatever N is: the same picture gets the same bits, alone or
     among others.
     """
-    image, classes = image_ND.double().numpy(), class_CD.double().numpy()
+    image, classes = image_ND.double().cpu().numpy(), class_CD.double().cpu().numpy()
     logit_NC = SCALE * np.einsum("nd,cd->nc", image, classes)
     p_NC = np.exp(logit_NC - logit_NC.max(axis=1, keepdims=True))
     return p_NC / p_NC.sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Ray Train: ranks on a cluster, started again when some die, fewer or more as machines go and come.
+"""Ray Train: ranks on a cluster, started again when some die, on as many machines as there are.
 
 Ray starts processes and their group, and no more: the run's states are ours, so a restarted rank
 goes on as any other run does. Nothing else in `training` imports this module or Ray.

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.report.concepts import concepts_of
-from pipeline.report.curves import curves_of
+from pipeline.report.curves import curves_of, watched_of
 from pipeline.report.evaluation import evaluation_of
 from pipeline.report.funnel import MEANING, funnel
 from pipeline.report.names import names_of
@@ -85,7 +85,28 @@ def test_curves_stand_in_the_order_of_comparison():
     assert curves is not None
     assert [r.name for r in curves.runs] == ["subset", "random", "extra"]
     assert (curves.runs[0].samples_per_s, curves.runs[0].data_wait) == (10.0, 0.25)
+    assert not curves.runs[0].has_mfu
+    judged = {"step": 4, "eval/retrieval/main_metric": 0.5}
+    some = curves_of({"subset": [line | {"mfu": 0.4}, judged]}, title="t")
+    assert some is not None
+    assert (some.runs[0].steps, some.runs[0].mfu) == (4, 0.4)
     assert curves_of({"subset": [line | {"loss": float("nan")}]}, title="t") is None
+
+
+def test_what_runs_were_watched_by_is_drawn_over_samples_seen():
+    def run(rate):
+        steps = [{"step": s, "samples_seen": 8 * s, "loss": 1.0, "mfu": rate} for s in (2, 4)]
+        judged = [{"step": s, "eval/zeroshot:kind/main_metric": 0.1 * s} for s in (3, 4)]
+        once = {"step": 4, "eval/retrieval/main_metric": 0.5}  # one point makes no line
+        return [*steps, *judged, once]
+
+    watched = watched_of({"random": run(0.2), "subset": run(0.4)})
+    assert [w.title for w in watched] == ["Zero-shot by kind", "Utilisation (MFU)"]
+    kind, mfu = (w.chart for w in watched)
+    assert "subset: ends at 40" in kind
+    assert mfu.index("subset: ends at 40") < mfu.index("random: ends at 20")
+    assert kind.count('class="line') == 2
+    assert watched_of({"subset": [{"step": 1, "samples_seen": 8, "loss": 1.0}]}) == ()
 
 
 def test_evaluation_knows_the_best_the_gain_and_what_is_no_score():

@@ -10,24 +10,24 @@ from pipeline.folder import Folder
 from training.config import Towers, Train
 from training.evaluation.evaluate import evaluate
 from training.evaluation.prompts import class_name, prompts_for
-from training.evaluation.ranking import ranks, share_within
+from training.evaluation.ranking import cosines, places, share_within
 from training.evaluation.retrieval import retrieval_metrics
 from training.evaluation.zeroshot import calibrated, classifier, probabilities, zero_shot_metrics
 from training.loop import train
 
 
-def test_ranks_by_hand():
+def test_places_by_hand():
     candidates_CD = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
     query_QD = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    rank_Q = ranks(
+    place_Q = places(
         query_QD,
-        candidates_CD,
+        cosines(candidates_CD),
         query_label_Q=torch.tensor([0, 0, 1]),
         candidate_label_C=torch.arange(3),
     )
-    assert rank_Q.tolist() == [0, 2, 1]
-    assert share_within(rank_Q, 1) == pytest.approx(1 / 3)
-    assert share_within(rank_Q, 2) == pytest.approx(2 / 3)
+    assert place_Q.tolist() == [0, 2, 1]
+    assert share_within(place_Q, 1) == pytest.approx(1 / 3)
+    assert share_within(place_Q, 2) == pytest.approx(2 / 3)
 
 
 def test_a_model_that_says_the_same_of_everything_scores_zero():
@@ -39,7 +39,7 @@ def test_a_model_that_says_the_same_of_everything_scores_zero():
 
 @given(st.integers(0, 2**31), st.integers(2, 12), st.integers(1, 40))
 @settings(max_examples=50, deadline=None)
-def test_ranks_equal_a_sort(seed, classes, count):
+def test_places_equal_a_sort(seed, classes, count):
     generator = torch.Generator().manual_seed(seed)
     image_ND = F.normalize(torch.randn(count, 6, generator=generator), dim=-1)
     class_CD = F.normalize(torch.randn(classes, 6, generator=generator), dim=-1)

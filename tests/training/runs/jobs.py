@@ -76,7 +76,7 @@ def main() -> None:
     job = pickle.loads(Path(sys.argv[1]).read_bytes())
     with joined("cpu") as here:
         place = here.once(lambda: f"{job.out.url} for {here.ranks.count} ranks")
-        print(f"{place}: {launch(job, Workers(), here=here, address='off', out=job.out)}")
+        print(f"{place}: {launch(job, Workers(), here=here, address='off', out=job.out)}")  # noqa: T201
 
 
 if __name__ == "__main__":
