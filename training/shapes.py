@@ -21,7 +21,6 @@ from filters.open_clip_models import preprocess_of
 from training.config import Train
 from training.log.flops import train_flops
 from training.models.build import ClipModel, build_model, fit_to_loss, text_tower
-from training.models.encoder import PairEncoder
 from training.parallel.apply import parallelise
 from training.parallel.ranks import Ranks
 
@@ -156,9 +155,8 @@ def _kept_bytes(tower: nn.Module, example: Tensor, cfg: Train) -> float:
 def _held(model: ClipModel, cfg: Train, ranks: int) -> tuple[int, int]:
     """Return how many weights a rank holds, and how many of those train."""
     if cfg.parallel.kind == "fsdp" and ranks > 1:
-        encoder = PairEncoder(model, precision=cfg.precision, frozen_text=cfg.towers.frozen_text)
         with _imagined(ranks) as those:
-            parallelise(encoder, cfg.parallel, ranks=those)
+            parallelise(model, replace(cfg.parallel, compile="off"), ranks=those)
     sizes = [(_local(p).numel(), p.requires_grad) for p in model.parameters()]
     return sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)
 
