@@ -113,10 +113,11 @@ def _model_lines(plan: TrainingPlan) -> Iterator[str]:
 
 
 def _told(tower: Tower) -> str:
-    if not tower.forward_flops:
+    if not tower.train_flops:
         return f"{tower.parameters:,} parameters, computed once for each caption"
-    forward, train = tower.forward_flops / 1e9, tower.train_flops / 1e9
-    return f"{tower.parameters:,} parameters, {forward:.1f} GFLOPs forward, {train:.1f} to train"
+    flops = tower.train_flops / 1e9
+    forward = f" ({flops / 3:.1f} forward)" if tower.trained == tower.parameters else ""
+    return f"{tower.parameters:,} parameters, {flops:.1f} GFLOPs to train{forward}"
 
 
 def _step_lines(plan: TrainingPlan) -> Iterator[str]:

@@ -34,15 +34,14 @@ class Tower:
     Attributes:
         parameters: Of it.
         trained: Those of them that train.
-        forward_flops: Of one picture or caption; 0 where no step computes it.
-        train_flops: Of one in a step, backward pass included, nothing counted twice.
+        train_flops: Of one picture or caption in a step, forward and backward, nothing counted
+            twice; 0 where no step computes it.
         kept_bytes: Activations of one that wait for the backward pass, eagerly and with attention
             written out; 0 where they are computed again.
     """
 
     parameters: int
     trained: int
-    forward_flops: float
     train_flops: float
     kept_bytes: float
 
@@ -95,21 +94,16 @@ def shapes_of(cfg: Train, *, ranks: int) -> Shapes:
 
 
 def _look(tower: nn.Module, example: Tensor | None, cfg: Train) -> Tower:
-    trains = [p for p in tower.parameters() if p.requires_grad]
-    forward = train = kept = 0.0
+    trained = [p.numel() for p in tower.parameters() if p.requires_grad]
+    flops = kept = 0.0
     if example is not None:
-        train = _by_shape(lambda: train_flops(tower, example))
+        flops = _by_shape(lambda: train_flops(tower, example))
         if not cfg.towers.checkpointing:
             kept = _by_shape(lambda: _kept_bytes(tower, example, cfg))
-        tower.requires_grad_(False)
-        forward = _by_shape(lambda: train_flops(tower, example))
-        for parameter in trains:
-            parameter.requires_grad_(True)
     return Tower(
         parameters=sum(p.numel() for p in tower.parameters()),
-        trained=sum(p.numel() for p in trains),
-        forward_flops=forward,
-        train_flops=train,
+        trained=sum(trained),
+        train_flops=flops,
         kept_bytes=kept,
     )
 
