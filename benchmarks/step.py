@@ -1,4 +1,4 @@
-"""One step of training on a CPU in float32: ours against open_clip's, same model, weights and batch.
+"""One float32 step of training on a CPU: ours against open_clip's, same model, weights, batch.
 
     python benchmarks/step.py > benchmarks/results/DATE-step.md
 
@@ -54,6 +54,7 @@ VIT_B_32 = {
     },
     "custom_text": True,
 }  # fmt: skip
+CPU = torch.device("cpu")
 START, END = 49406, 49407  # CLIP's tokens around a caption
 OPTIM = Optim(lr=1e-4, weight_decay=0.2, grad_clip=1.0)
 
@@ -126,35 +127,50 @@ def make(setting: Setting, kind: str) -> tuple[Step, Step]:
         model, model_cfg = build_model(cfg.model, seed=0)
     model_cfg = fit_to_loss(model, model_cfg, loss=kind, batch_size=setting.batch)
     peer = copy.deepcopy(model)
-    objective = Contrastive(cfg, model, model_cfg, _no_pairs(), ranks=ALONE)
+    objective = Contrastive(cfg, model, model_cfg, no_pairs(), ranks=ALONE)
     stepper = Stepper(cfg, objective, ranks=ALONE, seed=0, steps=10_000)
     objective.train()
     batch = _batch(setting)
     done = iter(range(10_000))
-    return lambda: void(stepper(batch, step=next(done))), theirs(peer, batch, kind=kind)
+    return lambda: void(stepper(batch, step=next(done))), open_clip_step(peer, batch, kind=kind)
 
 
-def theirs(model: Any, batch: Batch, *, kind: str) -> Step:
+def open_clip_step(
+    model: Any,
+    batch: Batch,
+    *,
+    kind: str,
+    device: torch.device = CPU,
+    half: bool = False,
+    compiled: bool = False,
+) -> Step:
     """Return open_clip's step, as its trainer does it without a scaler, on normalised pictures."""
     ensure_torchvision()
     import open_clip
+    from open_clip_train.precision import get_autocast
     from open_clip_train.scheduler import cosine_lr
 
     settings = preprocess_of(model)
     mean, std = torch.tensor(settings.mean), torch.tensor(settings.std)
     images = ((batch.pixels_BHWC / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
+    images = images.pin_memory() if device.type == "cuda" else images
     model.output_dict = True
     model.train()
     optimizer = their_optimizer(model)
     scheduler = cosine_lr(optimizer, OPTIM.lr, 1000, 10_000)
+    autocast = get_autocast("amp_bf16" if half else "fp32", device_type=device.type)
     loss = open_clip.ClipLoss() if kind == "clip" else open_clip.loss.SigLipLoss()
+    called = torch.compile(model) if compiled else model
     done = iter(range(10_000))
 
     def step() -> None:
         scheduler(next(done))
+        shown = images.to(device=device, non_blocking=True)
+        texts = batch.text_BL.to(device=device, non_blocking=True)
         optimizer.zero_grad()
-        output = model(images, batch.text_BL)
-        total: Tensor = sum(loss(**output, output_dict=True).values())
+        with autocast():
+            output = called(shown, texts)
+            total: Tensor = sum(loss(**output, output_dict=True).values())
         total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), OPTIM.grad_clip, norm_type=2.0)
         optimizer.step()
@@ -168,7 +184,7 @@ def their_optimizer(model: torch.nn.Module) -> torch.optim.AdamW:
     """AdamW as open_clip_train.main makes it: groups by name, torch's own choice of kernel."""
 
     def excluded(name: str, p: Tensor) -> bool:
-        return p.ndim < 2 or any(part in name for part in ("bn", "ln", "bias", "logit_scale"))
+        return p.ndim <= 1 or any(part in name for part in ("bn", "ln", "bias", "logit_scale"))
 
     named = list(model.named_parameters())
     groups = [
@@ -196,7 +212,7 @@ def _batch(setting: Setting) -> Batch:
     )
 
 
-def _no_pairs() -> Pairs:
+def no_pairs() -> Pairs:
     """One pair that is never shown: captions come with the batch."""
     one = np.zeros(1, np.int64)
     uid = np.zeros(1, [("high", "<u8"), ("low", "<u8")])
