@@ -1,9 +1,11 @@
 """Distillation: a smaller image tower learns the teacher's embeddings and keeps its text tower."""
 
+from filters.open_clip_models import tokenizer
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs
 from training.checkpoint.state import TrainingFolder, identify
 from training.config import Distill
+from training.evaluation.judge import Exam, judge_of
 from training.loop import OnStep, fit
 from training.models.build import ClipModel, ModelConfig, build_model, load_model, pick_device
 from training.objectives import FeatureDistillation
@@ -19,6 +21,7 @@ def distill(
     out: Folder,
     seed: int,
     runtime: Runtime | None = None,
+    exam: Exam | None = None,
     on_step: OnStep | None = None,
 ) -> Folder:
     """Teach a smaller image tower by feature L2 on the pairs' pictures (arXiv:2404.16637).
@@ -30,6 +33,7 @@ def distill(
         out: Folder of this run: metrics, state, checkpoint.
         seed: Weights, order and augmentation follow from it; at least 0.
         runtime: Who started this process; None if nobody else trains with it.
+        exam: What the student is judged by every `log.evaluate_every` steps; None judges never.
         on_step: Gets the metrics of every step.
 
     Returns:
@@ -50,9 +54,15 @@ def distill(
     runtime = runtime or Here(Ranks(device=pick_device(cfg.device)))
     device = runtime.ranks.device
     student, teacher_model = student.to(device), teacher_model.to(device)
-    objective = FeatureDistillation(cfg, student, teacher_model, ranks=runtime.ranks)
-    summary = fit(cfg, objective, pairs, folder=folder, seed=seed, runtime=runtime, on_step=on_step)
-    return folder.finish(student, student_cfg, summary, ranks=runtime.ranks)
+    ranks = runtime.ranks
+    objective = FeatureDistillation(cfg, student, teacher_model, ranks=ranks)
+    judge = judge_of(cfg, exam, objective, tokenizer(student_cfg), ranks=ranks)
+    step, summary = fit(
+        cfg, objective, pairs, folder=folder, seed=seed, runtime=runtime, judge=judge,
+        on_step=on_step,
+    )  # fmt: skip
+    with step.shown():
+        return folder.finish(student, student_cfg, summary, ranks=ranks)
 
 
 def inherit(

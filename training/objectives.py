@@ -17,7 +17,9 @@ from training.losses.softmax import MAX_SCALE
 from training.models.build import ClipModel, ImageSide, ModelConfig, text_tower
 from training.models.encoder import Features, PairEncoder
 from training.models.lock import train_mode
+from training.models.matryoshka import matryoshka
 from training.models.text import trunk_outputs
+from training.parallel.layout import lay_out
 from training.parallel.ranks import Ranks
 
 
@@ -67,11 +69,8 @@ class Contrastive:
         tower: Any = text_tower(model)
         encode = (lambda tokens_NL: trunk_outputs(tower, tokens_NL)) if frozen else None
         self.texts = Texts(pairs.captions, tokenizer(model_cfg), encode=encode)
-        self.encoder: nn.Module = PairEncoder(
-            model,
-            precision=cfg.precision,
-            frozen_text=frozen,
-        )
+        self.encoder: nn.Module = PairEncoder(model, precision=cfg.precision, frozen_text=frozen)
+        self.widths = cfg.towers.matryoshka
         self._loss = pair_loss(cfg.loss, cfg.parallel, ranks=ranks, batch_size=cfg.batch_size)
 
     def train(self) -> None:
@@ -84,7 +83,8 @@ class Contrastive:
 
     def loss(self, features: tuple[Tensor, ...], batch: Batch) -> Tensor:
         """Return the batch's loss, in nats."""
-        return self._loss(Features(*features), batch.weight_B)
+        every = matryoshka(Features(*features), self.widths)
+        return torch.stack([self._loss(each, batch.weight_B) for each in every]).sum()
 
     @torch.no_grad()
     def after_step(self) -> dict[str, float]:
@@ -122,6 +122,7 @@ class FeatureDistillation:
         for name, parameter in student.named_parameters():
             parameter.requires_grad_(name.startswith("visual."))
         self.encoder: nn.Module = StudentEncoder(student, cfg)
+        lay_out(teacher.visual, cfg.parallel.channels_last)
         self.teacher = ImageSide(teacher.eval(), precision=cfg.precision)
         self.teachers: tuple[nn.Module, ...] = (teacher.visual.requires_grad_(False),)
         self.ranks = ranks

@@ -28,7 +28,7 @@ from training.parallel.export import full_state_dict
 from training.parallel.ranks import Ranks
 from training.runs.talk import Talk
 
-VERSION = 1  # raise when the same settings come to mean other weights
+VERSION = 2  # raise when the same settings come to mean other weights
 # Settings that do not change what is computed.
 HOW = ("loader", "parallel", "workers", "save", "log", "device")
 SUMMARY = "train.json"  # the last file of a checkpoint
@@ -40,6 +40,8 @@ def identify(
     """Name a run by what makes its weights: settings, model document, pairs in order, and seed."""
     settings = {k: v for k, v in dataclasses.asdict(cfg).items() if k not in HOW}
     settings["model"] = model_identity(cfg.model)
+    if isinstance(cfg, Train):
+        settings["towers"].pop("checkpointing")  # trades memory for time
     return fingerprint(
         type(cfg).__name__,
         version=VERSION,

@@ -17,6 +17,7 @@ class Optim:
             are never decayed.
         beta1: Decay of the first moment.
         beta2: Decay of the second moment; 0.98 as in CLIP for short runs (arXiv:2103.00020).
+        epsilon: Added to the root of the second moment; CLIP has 1e-6.
         grad_clip: Largest norm of the whole gradient.
         adaptive_clip: Largest norm of a unit's gradient over that of its weights; 0 does not clip
             (arXiv:2102.06171, for NFNets 0.01).
@@ -29,6 +30,7 @@ class Optim:
     weight_decay: float = 0.05
     beta1: float = 0.9
     beta2: float = 0.98
+    epsilon: float = 1e-8
     grad_clip: float = 1.0
     adaptive_clip: float = 0.0
     average: float = 0.0
@@ -40,6 +42,7 @@ class Optim:
         require("optim.weight_decay", self.weight_decay, "at least 0", self.weight_decay >= 0)
         require("optim.beta1", self.beta1, "in [0, 1)", 0 <= self.beta1 < 1)
         require("optim.beta2", self.beta2, "in [0, 1)", 0 <= self.beta2 < 1)
+        require("optim.epsilon", self.epsilon, "above 0", self.epsilon > 0)
         require("optim.grad_clip", self.grad_clip, "above 0", self.grad_clip > 0)
         clip = self.adaptive_clip
         require("optim.adaptive_clip", clip, "at least 0", clip >= 0)

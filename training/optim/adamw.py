@@ -25,7 +25,8 @@ def build_optimizer(model: nn.Module, cfg: Optim) -> AdamW:
         {"params": [p for p in trained if p.ndim == 0], "weight_decay": 0.0},
     ]
     fused = {p.device.type for p in trained} <= set(FUSED)
-    return AdamW(groups, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), fused=fused, foreach=not fused)
+    betas = (cfg.beta1, cfg.beta2)
+    return AdamW(groups, lr=cfg.lr, betas=betas, eps=cfg.epsilon, fused=fused, foreach=not fused)
 
 
 def learning_rate(step: int, steps: int, cfg: Optim) -> float:
