@@ -10,7 +10,7 @@ from filters.open_clip_models import tokenizer
 from pipeline.pairs import Pairs
 from training.config import Distill, Train
 from training.input.batch import Batch
-from training.input.texts import Texts
+from training.input.texts import Texts, texts_of, weights_digest
 from training.losses.contrastive import MAX_SCALE, feature_l2
 from training.losses.pair import pair_loss
 from training.models.build import ClipModel, ImageSide, ModelConfig, lock_text, text_tower
@@ -64,7 +64,11 @@ class Contrastive:
         if self.locked:
             lock_text(model)
         encode = (lambda tokens_NL: trunk_outputs(tower, tokens_NL)) if self.locked else None
-        self.texts = Texts(pairs.captions, tokenizer(model_cfg), encode=encode)
+        weights = weights_digest(tower) if self.locked else ""
+        self.texts = texts_of(
+            pairs, tokenizer(model_cfg), identity=[model_cfg["text_cfg"], weights], encode=encode,
+            ranks=ranks,
+        )  # fmt: skip
         self.encoder: nn.Module = PairEncoder(
             model, precision=cfg.precision, frozen_text=self.locked
         )

@@ -209,7 +209,7 @@ def _write(folder: Folder, ranges: Iterable[tuple[pa.Table, pa.Table]], kept: in
         _row_groups(folder, "subset.parquet", KEPT) as add_kept,
         _row_groups(folder, "dropped.parquet", DROPPED) as add_dropped,
     ):
-        data = _header(kept)
+        data = npy_header(kept)
         for chosen, dropped in ranges:
             data += uids_from_bytes(_uids(chosen).tobytes()).tobytes()
             npy.write(data)
@@ -222,7 +222,7 @@ def _write(folder: Folder, ranges: Iterable[tuple[pa.Table, pa.Table]], kept: in
     return digest.hexdigest()
 
 
-def _header(rows: int) -> bytes:
+def npy_header(rows: int) -> bytes:
     """Return how a `.npy` of so many uids begins."""
     sink = io.BytesIO()
     descr = np.lib.format.dtype_to_descr(UID_DTYPE)

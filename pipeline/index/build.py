@@ -82,7 +82,7 @@ def build_index(pool: Pool, subsets: Sequence[Subset], *, home: Folder, execute:
     folder, scratch = home / "index" / name, home / "scratch" / f"index-{name}"
     if not folder.exists(ABOUT):
         todo = some_at_once(range(len(pool.shards)))
-        work = _Work(pool, tuple(subsets), _starts(pool, subsets, todo, execute))
+        work = _Work(pool, tuple(subsets), starts_of(pool, subsets, todo, execute))
         runs = shuffle(
             _send, work, todo, partitions=len(work.start_P), folder=scratch, execute=execute
         )
@@ -136,7 +136,7 @@ def _opened(urls: Sequence[str]) -> list[Subset]:
     return [open_subset(url) for url in urls]
 
 
-def _starts(
+def starts_of(
     pool: Pool, subsets: Sequence[Subset], todo: Sequence[Sequence[int]], execute: Executor
 ) -> NDArray[np.bytes_]:
     """Return the first uid of every partition, S16 [P]: at even steps of what there will be."""

@@ -20,7 +20,7 @@ from training.config import Evaluate
 from training.evaluation.retrieval import retrieval_metrics
 from training.evaluation.zeroshot import classifier, zero_shot_metrics
 from training.input.augment import Picture, central_crop
-from training.input.texts import distinct_texts
+from training.input.kept_texts import distinct_texts
 from training.models.build import ImageSide, load_model
 from training.models.text import embed_texts
 

@@ -8,6 +8,7 @@ Letters: S sources, A positions of the table, n positions, G pairs of a batch.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 
@@ -61,6 +62,22 @@ class Turns:
         return rounds * int(self.turns_S[source]) + int(turns)
 
 
+@dataclass(frozen=True, slots=True)
+class _Windows:
+    """Which turns of a source are in one batch."""
+
+    turns: Turns
+    source: int
+    batch_size: int
+
+    def __call__(self, turn: int) -> tuple[int, int]:
+        """Return the first and the last + 1 of the batch in which a turn is."""
+        begin = self.turns.position(turn, self.source) // self.batch_size * self.batch_size
+        ends = (begin, begin + self.batch_size)
+        first, last = (self.turns.before(end, self.source) for end in ends)
+        return first, last
+
+
 class Mix:
     """The endless sequence of pairs of several sources; each has an order of its own.
 
@@ -109,15 +126,11 @@ class Mix:
         return np.concatenate(laps)[here], np.concatenate(rows)[here]
 
     def _order(self, source: int, showings: Showings) -> Order:
-        def bounds(turn: int) -> tuple[int, int]:
-            begin = self.turns.position(turn, source) // self._batch * self._batch
-            end = begin + self._batch
-            return self.turns.before(begin, source), self.turns.before(end, source)
-
         most = self.turns.most(source, self._batch)
         seed = int(
             hashed(np.array([[self.seed, source]], np.uint64), salt="mix")[0] >> np.uint64(1)
         )
+        bounds = _Windows(self.turns, source, self._batch)
         return Order(showings, seed=seed, batch_size=max(1, most), bounds=bounds)
 
     def _drawn(self, start: int, stop: int) -> tuple[Rows, Rows]:
