@@ -40,7 +40,7 @@ class Sample:
     Attributes:
         uid: 16 bytes; from the json, else derived from shard name and key.
         key: The members' common name without extension, `""` for a row that stands for a shard.
-        image: Encoded picture, or None.
+        image: Encoded picture, or None if there is none or it was not read.
         caption: Text with outer white space stripped, or None.
         meta: The parsed json object, `{}` without one.
         offset: Byte offset of the picture in the shard, -1 without one.
@@ -58,14 +58,22 @@ class Sample:
     status: Reason = Reason.OK
 
 
-def read_shard(url: str, *, limits: Limits | None = None) -> Iterator[Sample]:
+def read_shard(
+    url: str, *, limits: Limits | None = None, pictures: bool = True
+) -> Iterator[Sample]:
     """Yield one `Sample` per key, in order of first appearance; content never raises.
+
+    Args:
+        url: Of the shard.
+        limits: Bounds on what is read.
+        pictures: Read them; without, `image` is None of all.
 
     Raises:
         OSError: The shard cannot be opened or read at all.
     """
+    name = posixpath.basename(url)
     with open_binary(url) as file:
-        yield from SampleReader(file, posixpath.basename(url), limits or Limits()).read()
+        yield from SampleReader(file, name, limits or Limits(), pictures=pictures).read()
 
 
 class SampleReader:
@@ -75,15 +83,16 @@ class SampleReader:
         rows: How many there are; a shard that is no tar has one row that stands for it.
     """
 
-    def __init__(self, file: BinaryIO, name: str, limits: Limits) -> None:
+    def __init__(self, file: BinaryIO, name: str, limits: Limits, *, pictures: bool = True) -> None:
         """Walk the headers once.
 
         Args:
             file: A seekable tar.
             name: The shard's name; uids are derived from it where the json has none.
             limits: Bounds on what is read.
+            pictures: Read them; without, only where they lie is told.
         """
-        self._file, self._name, self._limits = file, name, limits
+        self._file, self._name, self._limits, self._pictures = file, name, limits, pictures
         self._walk = Walk(file)
         keys, self._torn, self._verdict, last = set[str](), set[str](), dict[str, Reason](), ""
         for last, names in self._runs():
@@ -157,7 +166,7 @@ class SampleReader:
             status = Reason.MISSING_IMAGE if picture is None else caption_status
         if picture is None:
             return Sample(uid, key, None, caption, meta, status=status)
-        image = _read(self._file, picture)
+        image = _read(self._file, picture) if self._pictures else None
         return Sample(uid, key, image, caption, meta, picture.offset, picture.size, status)
 
 

@@ -10,7 +10,7 @@ from filters.open_clip_models import tokenizer
 from pipeline.pairs import Pairs
 from training.config import Distill, Train
 from training.input.batch import Batch
-from training.input.texts import Texts
+from training.input.texts import Texts, texts_of, weights_digest
 from training.losses.distillation import feature_l2
 from training.losses.pair import pair_loss
 from training.losses.softmax import MAX_SCALE
@@ -68,7 +68,13 @@ class Contrastive:
         frozen = cfg.towers.frozen_text
         tower: Any = text_tower(model)
         encode = (lambda tokens_NL: trunk_outputs(tower, tokens_NL)) if frozen else None
-        self.texts = Texts(pairs.captions, tokenizer(model_cfg), encode=encode)
+        self.texts = texts_of(
+            pairs,
+            tokenizer(model_cfg),
+            identity=[model_cfg["text_cfg"], weights_digest(tower) if frozen else ""],
+            encode=encode,
+            ranks=ranks,
+        )
         self.encoder: nn.Module = PairEncoder(model, precision=cfg.precision, frozen_text=frozen)
         self.widths = cfg.towers.matryoshka
         self._loss = pair_loss(cfg.loss, cfg.parallel, ranks=ranks, batch_size=cfg.batch_size)

@@ -24,7 +24,8 @@ from pipeline.deciding.decisions import REASON, Decisions, decisions_of
 from pipeline.executors import some_at_once
 from pipeline.fingerprint import fingerprint
 from pipeline.folder import Folder
-from pipeline.pairs import Pairs, uids_from_bytes
+from pipeline.index.parts import uids_from_bytes
+from pipeline.pairs import Pairs
 from pipeline.schema import UID_BYTES, UID_DTYPE, Reason
 from pipeline.scores import Scores
 from pipeline.tables import encode, parquet_writer, uid_words
@@ -93,13 +94,13 @@ def pairs_of(scores: Scores) -> Pairs:
         is_first = pc.not_equal(table.column(REASON), str(Reason.REPEATED_UID))
         parts.append(table.filter(pc.and_(pc.is_valid(table.column("p_keep")), is_first)))
     table = pa.concat_tables(parts).sort_by("uid")
-    return Pairs(
-        shards=scores.shards,
+    return Pairs.of(
+        scores.shards,
         shard_N=table.column("shard").to_numpy(),
         offset_N=table.column("offset").to_numpy(),
         size_N=table.column("size").to_numpy(),
-        uid_N=uids_from_bytes(b"".join(table.column("uid").to_pylist())),
-        captions=tuple(table.column("caption").to_pylist()),
+        uids=table.column("uid").to_pylist(),
+        captions={"caption": table.column("caption").to_pylist()},
     )
 
 
@@ -208,7 +209,7 @@ def _write(folder: Folder, ranges: Iterable[tuple[pa.Table, pa.Table]], kept: in
         _row_groups(folder, "subset.parquet", KEPT) as add_kept,
         _row_groups(folder, "dropped.parquet", DROPPED) as add_dropped,
     ):
-        data = _header(kept)
+        data = npy_header(kept)
         for chosen, dropped in ranges:
             data += uids_from_bytes(_uids(chosen).tobytes()).tobytes()
             npy.write(data)
@@ -221,7 +222,7 @@ def _write(folder: Folder, ranges: Iterable[tuple[pa.Table, pa.Table]], kept: in
     return digest.hexdigest()
 
 
-def _header(rows: int) -> bytes:
+def npy_header(rows: int) -> bytes:
     """Return how a `.npy` of so many uids begins."""
     sink = io.BytesIO()
     descr = np.lib.format.dtype_to_descr(UID_DTYPE)

@@ -25,7 +25,7 @@ from pipeline.deciding.subset import pairs_of, read_subset
 from pipeline.executors import run_local, run_on_ray
 from pipeline.folder import Folder
 from pipeline.health import scores_of, status, strike, verify
-from pipeline.pairs import uids_from_bytes
+from pipeline.index.parts import uids_from_bytes
 from pipeline.scores import Scores
 from pipeline.shards import write_shard
 from tests.toy import build_pool, draw, encoded, huge_png, pair

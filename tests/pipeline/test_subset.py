@@ -18,7 +18,7 @@ from pipeline.deciding.decisions import Decisions, count_reasons, decisions_of, 
 from pipeline.deciding.subset import pairs_of, read_subset, write_subset
 from pipeline.executors import run_local
 from pipeline.folder import Folder
-from pipeline.pairs import uids_from_bytes
+from pipeline.index.parts import uids_from_bytes
 from pipeline.tables import encode, parquet_writer
 from pipeline.votes import cast_votes
 from tests.decided import DECIDED

@@ -14,7 +14,7 @@ from training.evaluation.encoders import Encoders, encoders_of
 from training.evaluation.heldout import HeldOut, see
 from training.evaluation.retrieval import retrieval_metrics
 from training.evaluation.zeroshot import classifier, zero_shot_metrics
-from training.input.texts import distinct_texts
+from training.input.kept_texts import distinct_texts
 from training.models.build import load_model
 from training.parallel.ranks import ALONE, Ranks
 

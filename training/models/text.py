@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from filters.byte_tower import PAD, ByteTower
-from training.input.texts import distinct_texts, tokens_of
+from training.input.kept_texts import distinct_texts, tokens_of
 from training.models.build import ClipModel, text_tower
 
 Tokenizer = Callable[[list[str]], Tensor]  # N texts -> int64 [N, L], padded to the model's length
