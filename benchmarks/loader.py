@@ -88,8 +88,9 @@ def build(pool: Path, pictures: list[bytes]) -> None:
 def ours(pool: Path, turn: Turn) -> dict[str, float]:
     """Measure one turn of Thresher's loader."""
     pairs = pairs_from_shards(list_shards([str(pool)]))
+    tokenize = tokenizer({"text_cfg": {}})
     start = time.process_time()
-    texts = Texts(pairs.captions, tokenizer({"text_cfg": {}}))
+    texts = Texts(pairs.captions, tokenize)
     tokens_ms = (time.process_time() - start) / len(pairs) * 1e3
     loader = Loader(workers=turn.workers, threads=1, prefetch=2 * turn.workers, cache_bytes=0)
     batches = Batches(

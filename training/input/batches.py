@@ -51,6 +51,7 @@ class Batches:
         self.recipe = Recipe(
             pairs=pairs, texts=texts, order=Order(len(pairs), seed=seed), size=size,
             batch_size=batch_size, share=ranks.share(batch_size), augment=augment, loader=loader,
+            pinned=ranks.device.type == "cuda",
         )  # fmt: skip
         self.maker = Maker(self.recipe)
 
@@ -83,7 +84,9 @@ class Batches:
             return
         epoch = -(-len(recipe.pairs) // recipe.batch_size)
         places = map(recipe.place, range(first_step, min(last_step, first_step + epoch)))
-        showings = ((int(e), int(r)) for p in places for e, r in zip(p.epoch_B, p.row_B, strict=True))
+        showings = (
+            (int(e), int(r)) for p in places for e, r in zip(p.epoch_B, p.row_B, strict=True)
+        )
         threads = recipe.loader.threads
         with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
             while not pictures.full and (some := list(islice(showings, FILL_CHUNK))):

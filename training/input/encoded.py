@@ -12,7 +12,7 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.fetch import told
+from pipeline.fetch import told, version_of
 from pipeline.pairs import Pairs
 from pipeline.transient import Patience, ShortBody, connect, persist
 from training.input.open_file import OpenFile

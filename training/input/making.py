@@ -20,8 +20,6 @@ from training.input.pictures import Pictures
 from training.input.spool import Spool
 from training.input.texts import Texts
 
-NewPixels = Callable[[tuple[int, ...]], Tensor]  # shape -> uint8, unfilled
-
 
 class Place(NamedTuple):
     """What a batch shows: B pairs.
@@ -50,6 +48,7 @@ class Recipe:
         share: Which of them are this rank's.
         augment: How pictures are cropped.
         loader: How batches are made ready.
+        pinned: Whether pixels lie where a GPU can fetch them by itself.
     """
 
     pairs: Pairs
@@ -60,11 +59,17 @@ class Recipe:
     share: range
     augment: Augment
     loader: Loader
+    pinned: bool = False
 
     def place(self, step: int) -> Place:
         """Return what a step shows."""
         start = step * self.batch_size + self.share.start
         return Place(start, *self.order.rows(start, start + len(self.share)))
+
+    def empty(self) -> Tensor:
+        """Return memory for a batch's pixels, uint8 [B, size, size, 3]."""
+        shape = (len(self.share), self.size, self.size, 3)
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=self.pinned)
 
     def without_cache(self) -> "Recipe":
         """Return the recipe for a process of many, none of which keeps pictures."""
@@ -76,10 +81,9 @@ class Maker:
 
     Args:
         recipe: Of the batches.
-        new_pixels: Where pixels are written to.
     """
 
-    def __init__(self, recipe: Recipe, *, new_pixels: NewPixels | None = None) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         loader = recipe.loader
         folder = Path(loader.spool)
         spool = Spool(folder, limit_bytes=loader.spool_bytes) if loader.spool else None
@@ -88,13 +92,17 @@ class Maker:
         self.pictures = Pictures(
             self.encoded, size=recipe.size, augment=recipe.augment, cache_bytes=loader.cache_bytes
         )
-        self.new_pixels = new_pixels or partial(torch.empty, dtype=torch.uint8)
 
-    def make(self, place: Place) -> Batch:
-        """Build the batch of a place; a whole batch is one task, so threads hardly ever meet."""
+    def make(self, place: Place, *, into: Tensor | None = None) -> Batch:
+        """Build the batch of a place; a whole batch is one task, so threads hardly ever meet.
+
+        Args:
+            place: What it shows.
+            into: Memory for the pixels; new by default.
+        """
         start, epoch_B, row_B = place
-        size, texts = self.recipe.size, self.recipe.texts
-        pixels_BHWC = self.new_pixels((len(row_B), size, size, 3))
+        texts = self.recipe.texts
+        pixels_BHWC = self.recipe.empty() if into is None else into
         there_BHWC = pixels_BHWC.numpy()
         shown_B = row_B.copy()
         coming = self.encoded.ahead(row_B.tolist(), known=self.pictures.has)

@@ -52,9 +52,7 @@ class Pictures:
         cache_bytes: Bound on decoded pictures in memory.
     """
 
-    def __init__(
-        self, encoded: Encoded, *, size: int, augment: Augment, cache_bytes: int
-    ) -> None:
+    def __init__(self, encoded: Encoded, *, size: int, augment: Augment, cache_bytes: int) -> None:
         self.encoded = encoded
         self.size = size
         self.augment = augment

@@ -139,7 +139,9 @@ class _Account:
         self._used = OpenFile(str(folder / ".used"), os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._users.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._write(sum(entry.stat().st_blocks * 512 for entry in os.scandir(folder)))
+            mirrors = (entry for entry in os.scandir(folder) if not entry.name.startswith("."))
+            used = sum(entry.stat().st_blocks * 512 for entry in mirrors)
+            self._write(used + BLOCK)  # for this file
         except BlockingIOError:
             pass
         fcntl.flock(self._users.number, fcntl.LOCK_SH)
