@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,7 @@ def main() -> None:
     pictures = photographs((500, 375), quality=90)
     build(arguments.pool, pictures)
     print(heading(f"{turn.workers} worker, batches of {turn.batch_size}"))
-    compare(arguments.pool, arguments.peer, arguments.turns)
+    compare(arguments.pool, arguments.peer, turn, turns=arguments.turns)
     alone(pictures, rounds=2 * arguments.turns)
     agreement(pictures)
 
@@ -101,10 +101,11 @@ def ours(pool: Path, turn: Turn) -> dict[str, float]:
     return {**timed(drawn, turn, shape=shape), "tokens_ms": tokens_ms}
 
 
-def compare(pool: Path, peer: str | None, turns: int) -> None:
+def compare(pool: Path, peer: str | None, turn: Turn, *, turns: int) -> None:
     """Print the table of both sides."""
     here = Path(__file__).parent
-    rest = [argument for argument in sys.argv[1:] if argument.startswith(("--b", "--w"))]
+    settings = {f"--{name.replace('_', '-')}": str(v) for name, v in asdict(turn).items()}
+    rest = [part for setting in settings.items() for part in setting]
     sides = {"Thresher": [sys.executable, str(here / "loader.py"), "--side", "--pool", str(pool)]}
     if peer:
         pairs = str(SHARDS * PER_SHARD)

@@ -89,6 +89,7 @@ def in_workers(recipe: Recipe, steps: range) -> Iterator[Batch]:
         num_workers=loader.workers,
         prefetch_factor=ready,
         multiprocessing_context=context,
+        generator=torch.Generator(),  # or the workers' seeds would be drawn from torch's own
     )
     heard: set[str] = set()
     for number, parcel in enumerate(_unless_lost(parcels, loader.workers)):

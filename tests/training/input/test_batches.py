@@ -124,7 +124,7 @@ def test_nothing_but_corrupt_pictures_is_refused(toy_pairs):
 
 def test_a_shard_that_vanished_is_an_error_of_the_run(toy_pairs):
     pairs = dataclasses.replace(toy_pairs(3, seed=1), shards=("/nowhere/00000.tar",))
-    with pytest.raises(FileNotFoundError, match="shard /nowhere/00000.tar.*put the shard back"):
+    with pytest.raises(FileNotFoundError, match=r"shard /nowhere/00000\.tar.*put the shard back"):
         _batches(pairs)
 
 

@@ -101,14 +101,14 @@ def test_faults_that_pass_are_waited_out(remote):
     Flaky.faults[:] = [ConnectionResetError("reset"), TimeoutError("late")]
     assert len(_all(remote, patience=QUICK)) == 12
     Flaky.faults[:] = [TimeoutError("late")] * 9
-    with pytest.raises(OSError, match="shard flaky://pool/00000.tar: got late, 3 times"):
+    with pytest.raises(OSError, match=r"shard flaky://pool/00000\.tar: got late, 3 times"):
         _all(remote, patience=QUICK)
 
 
 def test_a_shard_that_is_gone_is_named(remote):
     Flaky().rm("/pool/00000.tar")
     Flaky().touch("/pool/other")
-    with pytest.raises(FileNotFoundError, match="shard flaky://pool/00000.tar: .* put the shard"):
+    with pytest.raises(FileNotFoundError, match=r"shard flaky://pool/00000\.tar: .* put the shard"):
         _all(remote)
 
 
