@@ -54,6 +54,21 @@ class Picture:
     height: int
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a JPEG says of itself before anything is decoded.
+
+    Attributes:
+        width: Pixels, after orientation.
+        height: Pixels, after orientation.
+        orientation: EXIF's, 1 to 8.
+    """
+
+    width: int
+    height: int
+    orientation: int
+
+
 def decode_rgb(
     data: bytes, *, min_side: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.uint8]:
@@ -79,12 +94,70 @@ def decode_picture(
     Raises:
         DecodeError: Too many pixels by the header, or not decodable.
     """
-    found = _jpeg_header(data)
-    if found is None:
+    header = read_header(data, max_pixels=max_pixels)
+    if header is None:
         return _guarded(lambda: _decode_by_pillow(data, min_side, max_pixels))
-    width, height = found
-    _check(width, height, max_pixels)
-    return _guarded(lambda: _decode_jpeg(data, width, height, min_side))
+    width, height = header.width, header.height
+    factor = 1 if min_side is None else reduction(min(width, height), min_side)
+    rgb = decode_jpeg(data, header, factor=factor, fine_colours=min_side is None)
+    return Picture(rgb, width, height)
+
+
+def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header | None:
+    """Return the header of a JPEG that `decode_jpeg` takes, None for any other bytes.
+
+    Raises:
+        DecodeError: Too many pixels.
+    """
+    found = _jpeg_size(data)
+    if found is None:
+        return None
+    _check(*found, max_pixels)
+    orientation = _guarded(lambda: _orientation(data))
+    width, height = found if orientation < FIRST_TURNED else found[::-1]
+    return Header(width, height, orientation)
+
+
+def reduction(pixels: int, needed: int) -> int:
+    """Return the largest of 1, 2, 4 and 8 by which `pixels` can be reduced and leave `needed`."""
+    return next((factor for factor in REDUCTIONS if pixels >= factor * needed), 1)
+
+
+def decode_jpeg(
+    data: bytes, header: Header, *, factor: int, fine_colours: bool = False
+) -> NDArray[np.uint8]:
+    """Decode a JPEG at 1 / `factor` of its size (1, 2, 4 or 8), sides rounded up.
+
+    Args:
+        data: The encoded picture.
+        header: Its header.
+        factor: Of libjpeg-turbo's DCT scaling; at most what `reduction` says of the part and the
+            pixels that are wanted.
+        fine_colours: Interpolate colours that were stored at half the resolution (8 % slower)
+            instead of repeating them.
+
+    Returns:
+        uint8 [height, width, 3], upright.
+
+    Raises:
+        DecodeError: Not decodable.
+    """
+    turned = header.orientation >= FIRST_TURNED
+    width, height = (header.height, header.width) if turned else (header.width, header.height)
+
+    def decode() -> NDArray[np.uint8]:
+        # `fastdct` is left alone: 3 % for errors that show at high quality.
+        rgb = simplejpeg.decode_jpeg(
+            data,
+            "RGB",
+            fastupsample=not fine_colours,
+            min_height=-(-height // factor),
+            min_width=-(-width // factor),
+            min_factor=factor,
+        )
+        return _upright(rgb, header.orientation)
+
+    return _guarded(decode)
 
 
 def decode_exact(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -124,7 +197,7 @@ def picture_bounds(data: bytes) -> tuple[int, int] | None:
             return image.size
 
     try:
-        return _jpeg_header(data) or _guarded(look)
+        return _jpeg_size(data) or _guarded(look)
     except DecodeError:
         return None
 
@@ -161,7 +234,7 @@ def _decode_by_pillow(data: bytes, min_side: int | None, max_pixels: int) -> Pic
     return Picture(np.array(rgb.reduce(factor) if factor > 1 else rgb), *upright.size)
 
 
-def _jpeg_header(data: bytes) -> tuple[int, int] | None:
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
     """Return width and height of a JPEG that libjpeg-turbo turns into RGB, else None."""
     if not data.startswith(JPEG_START):
         return None
@@ -170,24 +243,6 @@ def _jpeg_header(data: bytes) -> tuple[int, int] | None:
     except ValueError:
         return None
     return (int(width), int(height)) if colours in COLOURS else None
-
-
-def _decode_jpeg(data: bytes, width: int, height: int, min_side: int | None) -> Picture:
-    short = min(width, height)
-    factor = next((k for k in REDUCTIONS if min_side is not None and short >= k * min_side), 1)
-    rgb = simplejpeg.decode_jpeg(
-        data,
-        "RGB",
-        # 8 % for colours no finer than they were stored. `fastdct` is left alone: 3 % for errors
-        # that show at high quality.
-        fastupsample=min_side is not None,
-        min_height=-(-height // factor),
-        min_width=-(-width // factor),
-        min_factor=factor,
-    )
-    orientation = _orientation(data)
-    size = (width, height) if orientation < FIRST_TURNED else (height, width)
-    return Picture(_upright(rgb, orientation), *size)
 
 
 def _orientation(data: bytes) -> int:

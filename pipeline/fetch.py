@@ -91,7 +91,7 @@ class _Fetch:
         except (DiskFull, _Replaced, _NoSpool):
             raise
         except Exception as error:
-            raise _told(self.url, error) from error
+            raise told(self.url, error) from error
 
     def _copy(self) -> BinaryIO:
         before = self._ask()
@@ -119,8 +119,7 @@ class _Fetch:
         info = persist(ask, self.transfer.patience)
         if info.get("size") is None or info.get("type") == "directory":
             raise OSError("no size of it from the store")
-        version = next((str(info[name]) for name in VERSIONS if info.get(name)), "")
-        return int(info["size"]), version
+        return int(info["size"]), version_of(info)
 
     def _check_same(self, before: tuple[int, str]) -> None:
         after = self._ask()
@@ -189,7 +188,12 @@ def _says_all(error: OSError) -> bool:
     return isinstance(error, DiskFull | FileNotFoundError | PermissionError)
 
 
-def _told(url: str, error: Exception) -> OSError:
+def version_of(info: dict[str, Any]) -> str:
+    """Return what a store calls the version of an object; `""` if it does not say."""
+    return next((str(info[name]) for name in VERSIONS if info.get(name)), "")
+
+
+def told(url: str, error: Exception) -> OSError:
     """Return an error of the same kind that says on one line what was got, expected, and helps."""
     kind, expected, remedy = OSError, "to read it", "correct its address or the store's settings"
     if isinstance(error, FileNotFoundError):

@@ -81,7 +81,8 @@ class Loader:
         workers: Processes of a rank that decode; 0 decodes in threads of the rank's own process.
         threads: Of each worker, or of the rank.
         prefetch: Batches kept ready or in work ahead of the model.
-        cache_bytes: Bound on decoded, reduced pictures kept in memory; needs `workers = 0`.
+        reads: Requests in flight to stores, of each worker, or of the rank.
+        cache_bytes: Bound on decoded pictures kept in memory; needs `workers = 0`.
         spool: Local folder in which encoded pictures of remote shards are kept for the next
             epoch; `""` keeps none.
         spool_bytes: Its bound.
@@ -90,6 +91,7 @@ class Loader:
     workers: int = 0
     threads: int = 2
     prefetch: int = 4
+    reads: int = 16
     cache_bytes: int = 2**30
     spool: str = ""
     spool_bytes: int = 2**40
@@ -99,5 +101,6 @@ class Loader:
         for name in ("workers", "cache_bytes", "spool_bytes"):
             value = getattr(self, name)
             require(f"loader.{name}", value, "at least 0", value >= 0)
-        require("loader.threads", self.threads, "at least 1", self.threads >= 1)
-        require("loader.prefetch", self.prefetch, "at least 1", self.prefetch >= 1)
+        for name in ("threads", "prefetch", "reads"):
+            value = getattr(self, name)
+            require(f"loader.{name}", value, "at least 1", value >= 1)

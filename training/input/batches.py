@@ -1,25 +1,25 @@
-"""Batches straight from the original shards: read by byte range, decode, reduce, cache, crop.
+"""Batches straight from the original shards: read by byte range, decode, crop.
 
-The sequence of batches depends on the pairs, the seed and the augmentation only; ranks, threads,
-cache and prefetch depth decide how soon a batch is there, and who gets which part of it.
+The sequence of batches depends on the pairs, the seed and the augmentation only; ranks, workers,
+threads, cache, spool and prefetch depth decide how soon a batch is there, and who gets which part.
 """
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-
-import numpy as np
-import torch
 
 from pipeline.pairs import Pairs
 from training.config import Augment, Distill, Loader, Train
-from training.input.augment import random_crop, reduced_side
+from training.input.ahead import in_threads
 from training.input.batch import Batch
-from training.input.order import Order, sample_rng
-from training.input.pictures import Pictures
+from training.input.making import Maker, Recipe
+from training.input.order import Order
 from training.input.texts import Texts
+from training.input.workers import in_workers
 from training.parallel.ranks import ALONE, Ranks
+
+FILL_CHUNK = 256  # pictures between two looks at whether the cache is full
 
 
 class Batches:
@@ -48,14 +48,12 @@ class Batches:
         loader: Loader,
         ranks: Ranks = ALONE,
     ) -> None:
-        self.texts = texts
-        self.order = Order(len(pairs), seed=seed)
-        self.pictures = Pictures(pairs, side=reduced_side(size), cache_bytes=loader.cache_bytes)
-        self.size = size
-        self.batch_size = batch_size
-        self.share = ranks.share(batch_size)
-        self.augment = augment
-        self.loader = loader
+        self.recipe = Recipe(
+            pairs=pairs, texts=texts, order=Order(len(pairs), seed=seed), size=size,
+            batch_size=batch_size, share=ranks.share(batch_size), augment=augment, loader=loader,
+            pinned=ranks.device.type == "cuda",
+        )  # fmt: skip
+        self.maker = Maker(self.recipe)
 
     @classmethod
     def of(
@@ -79,42 +77,32 @@ class Batches:
 
         Threads that decode and threads that multiply get into each other's way: on two cores, a
         step of 0.15 s took 0.4 to 0.6 s while one thread decoded beside it. What does not fit
-        into the cache is still decoded beside the model.
+        into the cache is still decoded beside the model, and so is all where workers decode.
         """
-        start, stop = first_step * self.batch_size, last_step * self.batch_size
-        rows = self.order.rows(start, min(stop, start + self.order.count))[1]
-        self.pictures.fill(dict.fromkeys(rows.tolist()), threads=self.loader.threads)
+        recipe, pictures = self.recipe, self.maker.pictures
+        if recipe.loader.workers:
+            return
+        epoch = -(-len(recipe.pairs) // recipe.batch_size)
+        places = map(recipe.place, range(first_step, min(last_step, first_step + epoch)))
+        showings = (
+            (int(e), int(r)) for p in places for e, r in zip(p.epoch_B, p.row_B, strict=True)
+        )
+        threads = recipe.loader.threads
+        with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+            while not pictures.full and (some := list(islice(showings, FILL_CHUNK))):
+                deque(pool.map(lambda at: pictures.decoded(at[1], self.maker.draws(*at)), some), 0)
 
     def iterate(self, first_step: int, last_step: int) -> Iterator[Batch]:
-        """Yield the batches of the steps from `first_step` to `last_step` (exclusive), in order."""
-        steps = iter(range(first_step, last_step))
-        ahead: deque[Future[Batch]] = deque()
-        depth = max(self.loader.prefetch, self.loader.threads)
-        with ThreadPoolExecutor(self.loader.threads, thread_name_prefix="loader") as pool:
-            try:
-                ahead.extend(pool.submit(self._make, step) for step in islice(steps, depth))
-                while ahead:
-                    batch = ahead.popleft().result()
-                    ahead.extend(pool.submit(self._make, step) for step in islice(steps, 1))
-                    yield batch
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        """Yield the batches of the steps from `first_step` to `last_step` (exclusive), in order.
 
-    def _make(self, step: int) -> Batch:
-        """Build one batch; a whole batch is one task, so threads hardly ever meet."""
-        first = step * self.batch_size + self.share.start
-        epoch_B, row_B = self.order.rows(first, first + len(self.share))
-        pixels_BHWC = np.empty((len(row_B), self.size, self.size, 3), np.uint8)
-        shown_B = row_B.copy()
-        for i, (epoch, row) in enumerate(zip(epoch_B.tolist(), row_B.tolist(), strict=True)):
-            shown_B[i], picture = self.pictures.get_or_next(row)
-            rng = sample_rng(self.order.seed, epoch, row)
-            pixels_BHWC[i] = random_crop(picture, self.size, augment=self.augment, rng=rng)
-        return Batch(
-            start=first,
-            pixels_BHWC=torch.from_numpy(pixels_BHWC),
-            text_BL=torch.empty(0) if self.texts is None else self.texts.take(shown_B),
-            weight_B=torch.ones(len(row_B)),
-            row_B=shown_B,
-            replaced=int((shown_B != row_B).sum()),
-        )
+        Raises:
+            OSError: A shard cannot be read.
+            ValueError: No picture can be decoded.
+            WorkerLost: A process that makes batches died.
+        """
+        loader, steps = self.recipe.loader, range(first_step, last_step)
+        if loader.workers:
+            return in_workers(self.recipe, steps)
+        depth = max(loader.prefetch, loader.threads)
+        places = map(self.recipe.place, steps)
+        return in_threads(self.maker.make, places, threads=loader.threads, depth=depth)

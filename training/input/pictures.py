@@ -1,78 +1,149 @@
-"""Decoded pictures of pairs, reduced for the model, as many of them in memory as may be."""
+"""Squares cut out of pairs' pictures; what was decoded stays in memory, as much as may be.
+
+Where a crop lies is drawn from the header's size, before anything is decoded: a JPEG is decoded
+only as fine as the crop needs it. Pictures of other kinds are decoded whole and reduced once.
+"""
 
 import logging
+import math
 import threading
-from collections import deque
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import chain
 
-from pipeline.decode import DecodeError, decode_rgb
-from pipeline.pairs import Pairs
-from training.input.augment import Picture, reduce
+import numpy as np
+
+from pipeline.decode import DecodeError, Header, decode_jpeg, decode_rgb, read_header, reduction
+from training.config import Augment
+from training.input.augment import Crop, Picture, draw_crop, random_crop
+from training.input.encoded import Encoded, Read
 
 logger = logging.getLogger(__name__)
 
-FILL_CHUNK = 256  # pictures between two looks at whether the cache is full
+WHOLE = 0  # stands for the reduction of a picture that is no JPEG: always the same one
+DrawFrom = Callable[[], np.random.Generator]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is in memory of a picture.
+
+    Attributes:
+        width: Pixels of the original, or of a picture that is no JPEG as it is kept.
+        height: Likewise.
+        decoded: By the factor it was reduced by; `WHOLE` for a picture that is no JPEG.
+    """
+
+    width: int
+    height: int
+    decoded: dict[int, Picture] = field(default_factory=dict)
 
 
 class Pictures:
-    """Decoded pictures of `pairs`, reduced to `side`, kept in memory up to a bound.
+    """Squares of `size` pixels out of the pictures of pairs; threads may share it.
 
-    What came first stays: every epoch shows every picture once, so any picture is as likely to be
-    asked for next as any other, and replacing one by another would gain nothing.
+    What came first stays in memory: every epoch shows every picture once, so any picture is as
+    likely to be asked for next as any other, and replacing one by another would gain nothing.
+
+    Args:
+        encoded: Reads the pictures.
+        size: Pixels of a side.
+        augment: How crops are drawn.
+        cache_bytes: Bound on decoded pictures in memory.
     """
 
-    def __init__(self, pairs: Pairs, *, side: int, cache_bytes: int) -> None:
-        self.pairs = pairs
-        self.side = side
+    def __init__(self, encoded: Encoded, *, size: int, augment: Augment, cache_bytes: int) -> None:
+        self.encoded = encoded
+        self.size = size
+        self.augment = augment
+        # Crops of the smallest area are not enlarged.
+        self.side = math.ceil(size / math.sqrt(augment.min_area))
+        self.full = cache_bytes == 0
         self._free_bytes = cache_bytes
-        self._full = cache_bytes == 0
-        self._cache: dict[int, Picture] = {}
+        self._cache: dict[int, Kept] = {}
         self._broken: set[int] = set()
         self._lock = threading.Lock()
 
-    def fill(self, rows: Iterable[int], *, threads: int) -> None:
-        """Decode rows into memory, in order, until the bound is reached."""
-        waiting = iter(rows)
-        with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-            while not self._full and (some := list(islice(waiting, FILL_CHUNK))):
-                deque(pool.map(self.get, some), maxlen=0)
+    def has(self, row: int) -> bool:
+        """Tell whether something of a row is in memory."""
+        return row in self._cache
 
-    def get(self, row: int) -> Picture | None:
-        """Return the reduced picture of a row, or None if it cannot be decoded."""
-        if row in self._broken:
-            return None
-        found = self._cache.get(row)
-        return self._decode(row) if found is None else found
+    def show(self, row: int, rng: DrawFrom, read: Read | None = None) -> tuple[int, Picture]:
+        """Return a random square of the first picture at or after `row` that can be decoded.
 
-    def get_or_next(self, row: int) -> tuple[int, Picture]:
-        """Return the first picture at or after `row`, going round, that can be decoded.
+        After the last row the first one follows.
+
+        Args:
+            row: Of the picture.
+            rng: Makes the generator that the crop is drawn with.
+            read: Reads the row; by default it is read when it is needed.
+
+        Returns:
+            The row that was decoded, and uint8 [size, size, 3].
 
         Raises:
+            OSError: A shard cannot be read.
             ValueError: No picture of the pairs can be decoded.
         """
-        for candidate in chain(range(row, len(self.pairs)), range(row)):
-            picture = self.get(candidate)
-            if picture is not None:
-                return candidate, picture
+        for candidate in chain(range(row, len(self.encoded)), range(row)):
+            found = self.decoded(candidate, rng, read if candidate == row else None)
+            if found is not None:
+                crop, picture = found
+                return candidate, random_crop(picture, crop, self.size)
         raise ValueError(
-            f"pairs: got {len(self.pairs)} pictures none of which can be decoded, expected "
+            f"pairs: got {len(self.encoded)} pictures none of which can be decoded, expected "
             "pictures; check that the shards are those the subset was made from"
         )
 
-    def _decode(self, row: int) -> Picture | None:
+    def decoded(
+        self, row: int, rng: DrawFrom, read: Read | None = None
+    ) -> tuple[Crop, Picture] | None:
+        """Return a crop and the picture it is to be cut from, None if it cannot be decoded."""
+        kept = self._cache.get(row)
+        if kept is not None:
+            crop = self._draw(kept.width, kept.height, rng)
+            factor = WHOLE if WHOLE in kept.decoded else self._factor(crop, kept.width, kept.height)
+            if factor in kept.decoded:
+                return crop, kept.decoded[factor]
         try:
-            picture = reduce(decode_rgb(self.pairs.image_bytes(row), min_side=self.side), self.side)
+            return self._decode(row, rng, read() if read else self.encoded.read(row))
         except DecodeError as error:
-            with self._lock:
-                known, _ = row in self._broken, self._broken.add(row)
-            if not known:
-                logger.warning("pair %d: %s; the next picture stands in for it", row, error)
+            self._tell(row, error)
             return None
+
+    def _decode(self, row: int, rng: DrawFrom, data: bytes) -> tuple[Crop, Picture]:
+        header = read_header(data)
+        if header is None:
+            picture = decode_rgb(data, min_side=self.side)
+            height, width = picture.shape[:2]
+            header, factor = Header(width, height, orientation=1), WHOLE
+            crop = self._draw(width, height, rng)
+        else:
+            crop = self._draw(header.width, header.height, rng)
+            factor = self._factor(crop, header.width, header.height)
+            picture = decode_jpeg(data, header, factor=factor)
+        if not self.full:
+            self._keep(row, header, factor, picture)
+        return crop, picture
+
+    def _draw(self, width: int, height: int, rng: DrawFrom) -> Crop:
+        return draw_crop(width, height, augment=self.augment, rng=rng())
+
+    def _factor(self, crop: Crop, width: int, height: int) -> int:
+        return reduction(crop.short_side(width, height), self.size)
+
+    def _keep(self, row: int, header: Header, factor: int, picture: Picture) -> None:
         with self._lock:
-            self._full = self._full or picture.nbytes > self._free_bytes
-            if not self._full and row not in self._cache:
+            self.full = self.full or picture.nbytes > self._free_bytes
+            if self.full:
+                return
+            kept = self._cache.setdefault(row, Kept(header.width, header.height))
+            if factor not in kept.decoded:
                 self._free_bytes -= picture.nbytes
-                self._cache[row] = picture
-        return picture
+                kept.decoded[factor] = picture
+
+    def _tell(self, row: int, error: DecodeError) -> None:
+        with self._lock:
+            known, _ = row in self._broken, self._broken.add(row)
+        if not known:
+            logger.warning("pair %d: %s; the next picture stands in for it", row, error)

@@ -11,12 +11,15 @@ from PIL import Image
 
 from training.config import Augment, Loader
 from training.input.batches import Batches
+from training.input.making import Maker
+from training.parallel.ranks import ALONE, Ranks
 
 
-def _batches(pairs, *, first=0, last=6, seed=4, **how):
+def _batches(pairs, *, first=0, last=6, seed=4, ranks=ALONE, **how):
     batches = Batches(
-        pairs, None, size=24, batch_size=10, seed=seed, augment=Augment(), loader=Loader(**how)
-    )
+        pairs, None, size=24, batch_size=10, seed=seed, augment=Augment(), loader=Loader(**how),
+        ranks=ranks,
+    )  # fmt: skip
     return list(batches.iterate(first, last))
 
 
@@ -72,8 +75,8 @@ def test_the_cache_stays_within_its_bound(toy_pairs):
         loader=Loader(cache_bytes=20_000),
     )
     list(batches.iterate(0, 6))
-    kept = batches.pictures._cache.values()
-    assert 0 < sum(picture.nbytes for picture in kept) <= 20_000
+    kept = batches.maker.pictures._cache.values()
+    assert 0 < sum(p.nbytes for one in kept for p in one.decoded.values()) <= 20_000
 
 
 def test_what_was_filled_in_beforehand_is_not_read_again(toy_pairs):
@@ -82,7 +85,7 @@ def test_what_was_filled_in_beforehand_is_not_read_again(toy_pairs):
         pairs, None, size=24, batch_size=10, seed=4, augment=Augment(), loader=Loader(threads=2)
     )
     batches.fill(0, 6)
-    batches.pictures.pairs = dataclasses.replace(pairs, shards=("/nowhere/00000.tar",))
+    batches.maker.encoded.pairs = dataclasses.replace(pairs, shards=("/nowhere/00000.tar",))
     assert _same(list(batches.iterate(0, 6)), _batches(pairs))
 
 
@@ -92,7 +95,8 @@ def test_filling_stops_at_the_bound_and_at_what_will_be_shown(toy_pairs):
         pairs, None, size=24, batch_size=5, seed=4, augment=Augment(), loader=Loader(threads=2)
     )
     short.fill(0, 2)
-    assert sorted(short.pictures._cache) == sorted(short.order.rows(0, 10)[1].tolist())
+    shown = short.recipe.order.rows(0, 10)[1].tolist()
+    assert sorted(short.maker.pictures._cache) == sorted(shown)
 
 
 def test_a_corrupt_picture_is_replaced_and_disturbs_nobody(toy_pairs, caplog):
@@ -120,5 +124,32 @@ def test_nothing_but_corrupt_pictures_is_refused(toy_pairs):
 
 def test_a_shard_that_vanished_is_an_error_of_the_run(toy_pairs):
     pairs = dataclasses.replace(toy_pairs(3, seed=1), shards=("/nowhere/00000.tar",))
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"shard /nowhere/00000\.tar.*put the shard back"):
         _batches(pairs)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_the_shares_of_all_ranks_are_the_whole_batch(toy_pairs, count):
+    pairs = toy_pairs(23, seed=3, corrupt=(5,))
+    parts = [_batches(pairs, ranks=Ranks(rank=r, count=count)) for r in range(count)]
+    for whole, *shares in zip(_batches(pairs), *parts, strict=True):
+        assert torch.equal(whole.pixels_BHWC, torch.cat([s.pixels_BHWC for s in shares]))
+        assert np.concatenate([s.row_B for s in shares]).tolist() == whole.row_B.tolist()
+        assert shares[0].start == whole.start
+        assert [s.start + len(s) for s in shares[:-1]] == [s.start for s in shares[1:]]
+        assert sum(s.replaced for s in shares) == whole.replaced
+
+
+def test_a_step_is_made_when_it_is_wanted_and_not_long_before(toy_pairs, monkeypatch):
+    """Memory is bounded: no more than `prefetch` batches are ahead of the model."""
+    made = []
+    make = Maker.make
+    monkeypatch.setattr(Maker, "make", lambda *args: made.append(args[1].start) or make(*args))
+    batches = Batches(
+        toy_pairs(23, seed=1), None, size=24, batch_size=5, seed=4, augment=Augment(),
+        loader=Loader(threads=2, prefetch=3),
+    )  # fmt: skip
+    coming = batches.iterate(0, 40)
+    next(coming)
+    coming.close()
+    assert len(made) <= 1 + 3
