@@ -8,7 +8,8 @@ import logging
 import os
 import sys
 import traceback
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,15 +18,14 @@ import typer
 from pipeline import health
 from pipeline.commands import add_commands
 from pipeline.config import dump_config
-from pipeline.deciding.subset import pairs_of, read_subset
 from pipeline.executors import Executor, executor
 from pipeline.flow import Clock, Curated, check, curate
 from pipeline.folder import Folder
-from pipeline.pairs import pairs_from_shards, select
+from pipeline.pairs import pairs_from_shards
 from pipeline.plan import plan as run_plan
 from pipeline.progress import progress_bar
 from pipeline.shards import list_shards
-from pipeline.summary import headline, summarise
+from pipeline.summary import headline, summarise, summarise_training
 from pipeline.weights import model_file
 from training.alignment.fit import Alignment
 from training.config import Train
@@ -35,57 +35,113 @@ from training.run import Run, check_request, load_run
 HERE = Path(__file__).parent
 
 
-def run(cfg: Run, *, out: str | Path, execute: Executor, until: str = "report") -> dict[str, Any]:
-    """Curate, train, evaluate, distill, report; what is done already is not done again."""
+def run(
+    cfg: Run, *, out: str | Path, execute: Executor, ray: str = "off", until: str = "report"
+) -> dict[str, Any]:
+    """Curate, train, evaluate, distill, report; what is done already is not done again.
+
+    Under torchrun all ranks come here; the first does alone what is done once.
+
+    Args:
+        cfg: The run.
+        out: Its folder.
+        execute: Where pairs are scored and chosen.
+        ray: Address of the cluster for training with `workers`.
+        until: The last stretch: `curate`, `train`, `distill` or `report`.
+
+    Returns:
+        The summary; empty on all ranks but the first.
+    """
+    from training.runs.torchrun import joined
+
     folder, clock = Folder(str(out)), Clock()
-    check_request(cfg, folder)
-    folder.write("config.toml", dump_config(cfg).encode())
-    with progress_bar("score") as bar, execute:
-        curated = curate(
-            cfg, run=folder, alignment=cfg.alignment, weights=model_file, execute=execute,
+    curated: list[Curated] = []
+
+    def prepare() -> Any:
+        check_request(cfg, folder)
+        folder.write("config.toml", dump_config(cfg).encode())
+        with execute:
+            if cfg.curates:
+                curated.append(curate_pool(cfg, folder, execute=execute, clock=clock))
+            if until != "curate" and cfg.train is not None:
+                return show_pairs(cfg, cfg.train, curated, out=folder, execute=execute)
+        return None
+
+    with joined(cfg.train.device if cfg.train else "cpu") as here:
+        shown = here.once(prepare)
+        more: dict[str, Any] = {}
+        if shown is not None:
+            more = train_encoders(
+                cfg, shown, here=here, ray=ray, out=folder, clock=clock, until=until
+            )
+        return here.first(lambda: conclude(cfg, curated, more, out=folder, clock=clock)) or {}
+
+
+def curate_pool(cfg: Run, out: Folder, *, execute: Executor, clock: Clock) -> Curated:
+    """Score, vote, ensemble, prune and balance; the subset is in `out/subset`."""
+    with progress_bar("score") as bar:
+        return curate(
+            cfg, run=out, alignment=cfg.alignment, weights=model_file, execute=execute,
             progress=bar.shards, clock=clock,
         )  # fmt: skip
-    more: dict[str, Any] = {}
-    if until != "curate" and cfg.train is not None:
-        from training.trials import judge
 
-        runs = train_encoders(cfg, cfg.train, curated, out=folder, clock=clock, until=until)
-        with clock.stage("evaluate"):
-            results = judge(cfg.evaluate, runs, cfg.data.heldout, out=folder / "eval")
-        places = {k: v.url.removeprefix(folder.url).lstrip("/") for k, v in runs.items()}
-        more = {"runs": places, "zero_shot": results}
-    summary = summarise(folder, curated, cfg=cfg, more=more, clock=clock)
-    from pipeline.report import write_report
 
-    with clock.stage("report"):
-        write_report(folder, curated.scores)
-    return summary
+def show_pairs(
+    cfg: Run, train: Train, curated: Sequence[Curated], *, out: Folder, execute: Executor
+) -> Any:
+    """Index what the encoders are shown: what was curated, or the shards as they are."""
+    from training.shown import shown_of_scores, shown_of_shards
+
+    home = out / "train"
+    for one in curated:
+        subset = (out / "subset").path("subset.npy")
+        return shown_of_scores(
+            train, one.decisions.scores, subset=subset, seed=cfg.seed, home=home, execute=execute
+        )
+    return shown_of_shards(train, cfg.data.shards, home=home, execute=execute)
 
 
 def train_encoders(
-    cfg: Run, train: Train, curated: Curated, *, out: Folder, clock: Clock, until: str
-) -> dict[str, Folder]:
-    """Train on the subset and on as many random pairs, then teach a student; name -> folder."""
-    from training.trials import teach_student, train_on_random, train_on_subset
+    cfg: Run, shown: Any, *, here: Any, ray: str, out: Folder, clock: Clock, until: str
+) -> dict[str, Any]:
+    """Train, teach a student, and judge all of them; return what the summary has of it."""
+    from training.trials import Trials, exam_of, judge
 
-    pool = pairs_of(curated.decisions.scores)
-    subset, seed = read_subset(out / "subset"), cfg.seed
-    runs: dict[str, Folder] = {}
-    with clock.stage("train subset"), progress_bar("train on subset") as bar:
-        runs["subset"] = train_on_subset(
-            train, pool, subset, out=out / "train", seed=seed, on_step=bar.step
-        )
-    with clock.stage("train random"), progress_bar("train on random pairs") as bar:
-        runs["random"] = train_on_random(
-            train, pool, pairs=len(subset), out=out / "train", seed=seed, on_step=bar.step
-        )
+    exam = exam_of(cfg.evaluate, cfg.data.heldout)
+    trials = Trials(
+        out=out, seed=cfg.seed, here=here, address=ray, exam=exam, watched=watched_steps
+    )
+    assert cfg.train is not None
+    with clock.stage("train"):
+        runs = trials.train(cfg.train, shown)
     if until != "train" and cfg.distill is not None:
-        shown = select(pool, subset)
-        with clock.stage("distill"), progress_bar("teach the student") as bar:
-            runs["student"] = teach_student(
-                cfg.distill, runs["subset"], shown, out=out / "student", seed=seed, on_step=bar.step
-            )
-    return runs
+        with clock.stage("distill"):
+            runs["student"] = trials.teach(cfg.distill, runs["subset"], shown.subset)
+    with clock.stage("evaluate"):
+        results = judge(exam, runs, out=out / "eval", ranks=here.ranks) if exam else {}
+    places = {k: v.url.removeprefix(out.url).lstrip("/") for k, v in runs.items()}
+    return {"runs": places, "zero_shot": results}
+
+
+@contextmanager
+def watched_steps(title: str) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Show the steps of a run while a `with` block trains."""
+    with progress_bar(title) as bar:
+        yield bar.step
+
+
+def conclude(
+    cfg: Run, curated: Sequence[Curated], more: dict[str, Any], *, out: Folder, clock: Clock
+) -> dict[str, Any]:
+    """Write the summary and, of a pool that was curated, the report."""
+    for one in curated:
+        summary = summarise(out, one, cfg=cfg, more=more, clock=clock)
+        from pipeline.report import write_report
+
+        with clock.stage("report"):
+            write_report(out, one.scores)
+        return summary
+    return summarise_training(out, more=more, clock=clock)
 
 
 app = typer.Typer(
@@ -109,9 +165,14 @@ Ray = Annotated[str, typer.Option(help="off, local, auto, or the address of a Ra
 def _run(config: str, sets: list[str] | None, out: str | None, ray: str, until: str) -> None:
     cfg = load_run(config, overrides=sets or [])
     out = out or f"runs/{Path(config).stem}"
-    summary = run(cfg, out=out, execute=executor(ray), until=until)
+    summary = run(cfg, out=out, execute=executor(ray), ray=ray, until=until)
+    if not summary:  # one of torchrun's ranks, but not the first
+        return
     print(headline(summary))
-    print(f"report: {(Folder(out) / 'report').path('index.html')}")
+    for name, folder in summary.get("runs", {}).items():
+        print(f"{name}: {Folder(out).path(folder)}/checkpoint")
+    if cfg.curates:
+        print(f"report: {(Folder(out) / 'report').path('index.html')}")
 
 
 @app.command("run")
@@ -134,7 +195,7 @@ def curate_command(config: Config, sets: Sets = None, out: Out = None, ray: Ray 
 
 @app.command("train")
 def train_command(config: Config, sets: Sets = None, out: Out = None, ray: Ray = "local") -> None:
-    """Shards to encoder: curate if need be, train on the subset and on random pairs, evaluate.
+    """Shards to encoder: curate if need be, train on the subset, evaluate; also under torchrun.
 
     Example: thresher train configs/demo.toml --set train.samples_seen=50000
     """
@@ -178,15 +239,19 @@ def plan(config: Config, sets: Sets = None, out: Out = None) -> None:
     Example: thresher plan configs/demo.toml
     """
     cfg, folder = load_run(config, overrides=sets or []), Folder(out or f"runs/{Path(config).stem}")
-    relations = (cfg.alignment, cfg.consensus)
-    check(cfg, relations, model_file)
-    todo = run_plan(cfg, relations, run=folder, weights=model_file)
-    shards, derived, rules = len(list_shards(cfg.data.shards)), len(cfg.derive), len(cfg.rules)
-    print(f"{shards} shards, {derived} derived columns, {rules} rules, run {folder.url}")
-    print(todo)
-    for name, part in (("train", cfg.train), ("distill", cfg.distill)):
-        if part is not None:
-            print(f"{name:6} {part.samples_seen} samples, {part.model}")
+    if cfg.curates:
+        relations = (cfg.alignment, cfg.consensus)
+        check(cfg, relations, model_file)
+        todo = run_plan(cfg, relations, run=folder, weights=model_file)
+        shards, derived, rules = len(list_shards(cfg.data.shards)), len(cfg.derive), len(cfg.rules)
+        print(f"{shards} shards, {derived} derived columns, {rules} rules, run {folder.url}")
+        print(todo)
+    if cfg.train is not None:
+        from training.plan import plan_training
+
+        print(plan_training(cfg.train, pairs=None))
+    if cfg.distill is not None:
+        print(f"distill {cfg.distill.samples_seen} samples, {cfg.distill.model}")
 
 
 @app.command()
@@ -201,16 +266,18 @@ def evaluate(
     Example: thresher evaluate runs/demo/train/subset-*/checkpoint --data runs/demo/pool/heldout
     """
     from training.evaluation.evaluate import evaluate as judge
+    from training.runs.torchrun import joined
     from training.trials import write_results
 
     names = tuple(tasks.split(","))
     fields = [name.partition(":")[2] for name in names if ":" in name]
     heldout = pairs_from_shards(list_shards(data), fields=fields)
-    records = judge(Folder(checkpoint), heldout, tasks=names)
-    for record in records:
-        print(json.dumps(record))
-    if out is not None:
-        write_results(out, records)
+    with joined() as here:
+        records = judge(Folder(checkpoint), heldout, tasks=names, ranks=here.ranks)
+        for record in records:
+            print(json.dumps(record))  # of the first rank only
+        if out is not None and here.ranks.is_first:
+            write_results(out, records)
 
 
 @app.command()
@@ -274,7 +341,8 @@ def main() -> None:
 
 def _exit_code() -> int:
     logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
-    logging.getLogger("pipeline").setLevel(logging.WARNING)
+    for room in ("pipeline", "training"):
+        logging.getLogger(room).setLevel(logging.WARNING)
     try:
         app()
     except SystemExit as end:

@@ -35,8 +35,8 @@ from pipeline.shards import list_shards, write_shard
 from training.config import Augment, Loader
 from training.input.augment import Crop, draw_crop, random_crop
 from training.input.batches import Batches
-from training.input.order import sample_rng
-from training.input.texts import Texts
+from training.input.order import Order, sample_rng
+from training.input.texts import texts_in_memory
 
 WORDS = """a the of on in and with at red blue old small wooden photo view lake mountain sunset tree
 house street dog cat field flower bridge river stone cloud night morning winter summer light shadow
@@ -90,11 +90,17 @@ def ours(pool: Path, turn: Turn) -> dict[str, float]:
     pairs = pairs_from_shards(list_shards([str(pool)]))
     tokenize = tokenizer({"text_cfg": {}})
     start = time.process_time()
-    texts = Texts(pairs.captions, tokenize)
+    texts = texts_in_memory(pairs.captions, tokenize)
     tokens_ms = (time.process_time() - start) / len(pairs) * 1e3
     loader = Loader(workers=turn.workers, threads=1, prefetch=2 * turn.workers, cache_bytes=0)
     batches = Batches(
-        pairs, texts, size=SIDE, batch_size=turn.batch_size, seed=0, augment=AUGMENT, loader=loader
+        pairs,
+        texts,
+        size=SIDE,
+        batch_size=turn.batch_size,
+        order=Order(len(pairs), seed=0, batch_size=turn.batch_size),
+        augment=AUGMENT,
+        loader=loader,
     )
     drawn = ((b.pixels_BHWC, b.text_BL) for b in batches.iterate(0, turn.warm + turn.batches + 9))
     shape = (turn.batch_size, SIDE, SIDE, 3)

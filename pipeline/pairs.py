@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.folder import Folder
 from pipeline.index.digest import digest_of
 from pipeline.index.parts import Parts, Strings, Values, in_memory, named, uid_array
 from pipeline.samples import read_shard
@@ -34,6 +35,7 @@ class Pairs:
         home: Local folder of their index, where what is derived from them may lie too; `""` if
             they are in memory.
         known_digest: Their `digest`, if somebody knows it.
+        url: Where their index lies, for processes on other machines; `""` if they are in memory.
         uid_N: Records of `UID_DTYPE`.
         shard_N: Index into `shards`, int32.
         offset_N: Byte offset of the picture in its shard, int64.
@@ -44,6 +46,7 @@ class Pairs:
     parts: Parts
     home: str = ""
     known_digest: str = ""
+    url: str = ""
     uid_N: Values = field(init=False, repr=False, compare=False)
     shard_N: Values = field(init=False, repr=False, compare=False)
     offset_N: Values = field(init=False, repr=False, compare=False)
@@ -88,7 +91,9 @@ class Pairs:
         return len(self.parts)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Send what they are made of, not what is open."""
+        """Send where they lie, or what they are made of; nothing that is open."""
+        if self.url:
+            return _opened, (self.url,)
         return Pairs, (self.shards, self.parts, self.home, self.known_digest)
 
     @cached_property
@@ -131,6 +136,12 @@ class Pairs:
     def image_bytes(self, i: int) -> bytes:
         """Read the encoded picture of pair `i` from its shard."""
         return read_range(self.shards[self.shard_N[i]], int(self.offset_N[i]), int(self.size_N[i]))
+
+
+def _opened(url: str) -> Pairs:
+    from pipeline.index.opened import open_index
+
+    return open_index(Folder(url))
 
 
 def pairs_from_shards(urls: Sequence[str], *, fields: Sequence[str] = ()) -> Pairs:

@@ -54,11 +54,20 @@ def summarise(
     return summary
 
 
+def summarise_training(run: Folder, *, more: Mapping[str, Any], clock: Clock) -> dict[str, Any]:
+    """Write and return the `summary.json` of a run that curated nothing; see `summarise`."""
+    summary = {"seconds": dict(clock.seconds), **more}
+    run.write("summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    return summary
+
+
 def headline(summary: Mapping[str, Any]) -> str:
     """Say what a run came to, on a few lines."""
-    kept, total = summary["pairs_kept"], summary["pairs_in"]
-    subset = summary["subset_sha256"][:12]
-    lines = [f"kept {kept} of {total} pairs ({kept / total:.0%}), subset {subset}"]
+    lines = []
+    if "pairs_in" in summary:
+        kept, total = summary["pairs_kept"], summary["pairs_in"]
+        subset = summary["subset_sha256"][:12]
+        lines.append(f"kept {kept} of {total} pairs ({kept / total:.0%}), subset {subset}")
     if gaps := without_values(summary.get("missing", [])):
         lines.append(gaps)
     for name, metrics in summary.get("zero_shot", {}).items():

@@ -13,6 +13,7 @@ from training.checkpoint.state import TrainingFolder, identify
 from training.config import Distill, Train
 from training.evaluation.judge import Exam, Judge, judge_of
 from training.input.batches import Batches
+from training.input.device import ahead
 from training.input.order import num_steps
 from training.log.flops import ideal_time
 from training.log.journal import Journal, open_sinks
@@ -112,8 +113,8 @@ def fit(
             cfg, sinks, steps=steps, done=done, replaced=replaced, ranks=ranks, ideal_s=ideal_s,
             on_step=on_step,
         ) as journal:  # fmt: skip
-            for batch in journal.waiting(batches.iterate(done, steps)):
-                values = step(batch.to(ranks.device), step=done)
+            for batch in journal.waiting(ahead(batches.iterate(done, steps), ranks.device)):
+                values = step(batch, step=done)
                 done += 1
                 line = journal.record(batch, step=done, **values)
                 if line is not None:

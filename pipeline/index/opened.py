@@ -8,6 +8,7 @@ import numpy as np
 from pipeline.folder import Folder
 from pipeline.index.parts import Parts, Strings
 from pipeline.pairs import Pairs
+from pipeline.staging import local_path
 from pipeline.weights import fetched_model
 
 ABOUT = "index.json"  # the last file of an index
@@ -30,7 +31,14 @@ def open_index(folder: Folder) -> Pairs:
     home = fetched_model(folder.url).absolute()
     about = json.loads((home / ABOUT).read_text(encoding="utf-8"))
     shards = Parts((str(home / SHARDS),), np.array([0, about["shards"]]))
-    return Pairs(Strings(shards, "shard"), _parts(home, about["parts"]), str(home), about["digest"])
+    here = local_path(folder.url)
+    return Pairs(
+        Strings(shards, "shard"),
+        _parts(home, about["parts"]),
+        home=str(home),
+        known_digest=about["digest"],
+        url=folder.url if here is None else str(here.absolute()),
+    )
 
 
 def _parts(home: Path, parts: list[tuple[str, int]]) -> Parts:

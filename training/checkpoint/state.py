@@ -9,7 +9,6 @@ is. A folder belongs to one fingerprint; a run with another is refused instead o
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +29,7 @@ from training.runs.talk import Talk
 
 VERSION = 2  # raise when the same settings come to mean other weights
 # Settings that do not change what is computed.
-HOW = ("loader", "parallel", "workers", "save", "log", "device")
+HOW = ("control", "loader", "parallel", "workers", "save", "log", "device")
 SUMMARY = "train.json"  # the last file of a checkpoint
 
 
@@ -42,12 +41,14 @@ def identify(
     settings["model"] = model_identity(cfg.model)
     if isinstance(cfg, Train):
         settings["towers"].pop("checkpointing")  # trades memory for time
+        settings["sampling"].pop("subset")  # the pairs say it, wherever the file is
+        settings["sampling"]["mix"] = [source.share for source in cfg.sampling.mix]
     return fingerprint(
         type(cfg).__name__,
         version=VERSION,
         settings=settings,
         seed=seed,
-        pairs=_digest(pairs),
+        pairs=pairs.digest,
         teacher=None if teacher is None else _weights_identity(teacher),
     )
 
@@ -121,11 +122,3 @@ def _weights_identity(checkpoint: Folder) -> str:
             "give the `checkpoint` folder that training wrote"
         )
     return file_digest(checkpoint.path(WEIGHTS_NAME))
-
-
-def _digest(pairs: Pairs) -> str:
-    """Pairs count by uid and caption, in order."""
-    digest = hashlib.sha256(pairs.uid_N.tobytes())
-    for caption in pairs.captions:
-        digest.update(caption.encode("utf-8", "surrogatepass") + b"\0")
-    return digest.hexdigest()

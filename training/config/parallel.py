@@ -15,7 +15,7 @@ class Parallel:
         micro_batch: Pairs that a rank takes through the towers at a time, with one more forward
             pass (GradCache, arXiv:2101.06983); 0 takes its share of the batch at once.
         exchange: `gather` collects the embeddings of all ranks, `ring` passes them on.
-        chunk: Rows of the logits held at a time; 0 holds all of a rank's.
+        chunk: Side of the tiles of logits held at a time; 0 takes 2,048.
         compile: `off`, `blocks` (each kind of block once) or `model`.
         channels_last: Memory format of convolutions; `auto` goes by what was measured for the
             tower's family.

@@ -33,6 +33,7 @@ class Train:
         towers: What is changed in the model.
         loss: What is minimised.
         sampling: What is shown.
+        control: Whether another model is trained on as many random pairs of the pool, to compare.
     """
 
     model: str
@@ -44,6 +45,7 @@ class Train:
     towers: Towers = field(default_factory=Towers)
     loss: Loss = field(default_factory=Loss)
     sampling: Sampling = field(default_factory=Sampling)
+    control: bool = False
     augment: Augment = field(default_factory=Augment)
     optim: Optim = field(default_factory=Optim)
     guard: Guard = field(default_factory=Guard)

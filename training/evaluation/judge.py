@@ -12,8 +12,8 @@ from pipeline.pairs import Pairs
 from training.config import Distill, Evaluate, Train
 from training.evaluation.encoders import live_encoders
 from training.evaluation.evaluate import run_tasks, tasks_of
+from training.input.kept_texts import Tokenizer
 from training.input.order import num_steps
-from training.input.texts import Tokenizer
 from training.objectives import Objective
 from training.parallel.ranks import Ranks
 

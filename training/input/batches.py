@@ -8,13 +8,16 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import Any
 
 from pipeline.pairs import Pairs
 from training.config import Augment, Distill, Loader, Train
 from training.input.ahead import in_threads
 from training.input.batch import Batch
 from training.input.making import Maker, Recipe
+from training.input.mix import Mix, order_of
 from training.input.order import Order
+from training.input.showings import showings_of
 from training.input.texts import Texts
 from training.input.workers import in_workers
 from training.parallel.ranks import ALONE, Ranks
@@ -28,12 +31,14 @@ class Batches:
     Args:
         pairs: What is shown.
         texts: What the text tower takes; None where captions play no part.
+        order: Which pair is shown when.
         size: Pixels of a side.
         batch_size: Pairs of a whole batch.
-        seed: Of order and augmentation.
         augment: How pictures are cropped.
         loader: How batches are made ready.
         ranks: Who gets which part.
+        every: Whether all captions of a pair are shown, or one that is drawn.
+        weight: Name of the pairs' weights in the loss; `""` weighs all alike.
     """
 
     def __init__(
@@ -41,17 +46,19 @@ class Batches:
         pairs: Pairs,
         texts: Texts | None,
         *,
+        order: Order | Mix,
         size: int,
         batch_size: int,
-        seed: int,
         augment: Augment,
         loader: Loader,
         ranks: Ranks = ALONE,
+        every: bool = False,
+        weight: str = "",
     ) -> None:
         self.recipe = Recipe(
-            pairs=pairs, texts=texts, order=Order(len(pairs), seed=seed), size=size,
-            batch_size=batch_size, share=ranks.share(batch_size), augment=augment, loader=loader,
-            pinned=ranks.device.type == "cuda",
+            pairs=pairs, texts=texts, order=order, size=size, batch_size=batch_size,
+            share=ranks.share(batch_size), augment=augment, loader=loader, every=every,
+            weight=weight, pinned=ranks.device.type == "cuda",
         )  # fmt: skip
         self.maker = Maker(self.recipe)
 
@@ -66,10 +73,20 @@ class Batches:
         seed: int,
         ranks: Ranks,
     ) -> "Batches":
-        """Return the batches that a run's settings describe, for a model of side `size`."""
+        """Return the batches that a run's settings describe, for a model of side `size`.
+
+        Raises:
+            ValueError: There are too few pairs for a batch.
+        """
+        how: dict[str, Any] = {}
+        if isinstance(cfg, Train):
+            order = order_of(cfg.sampling, pairs, seed=seed, batch_size=cfg.batch_size)
+            how = {"every": cfg.sampling.every, "weight": cfg.loss.weight}
+        else:
+            order = Order(showings_of(pairs), seed=seed, batch_size=cfg.batch_size)
         return cls(
-            pairs, texts, size=size, batch_size=cfg.batch_size, seed=seed, augment=cfg.augment,
-            loader=cfg.loader, ranks=ranks,
+            pairs, texts, order=order, size=size, batch_size=cfg.batch_size, augment=cfg.augment,
+            loader=cfg.loader, ranks=ranks, **how,
         )  # fmt: skip
 
     def fill(self, first_step: int, last_step: int) -> None:

@@ -15,7 +15,8 @@ from pipeline.pairs import Pairs
 from training.config import Augment, Loader
 from training.input.batch import Batch
 from training.input.encoded import Encoded
-from training.input.order import Order, sample_rng
+from training.input.mix import Mix
+from training.input.order import Order, drawn_captions, sample_rng
 from training.input.pictures import Pictures
 from training.input.spool import Spool
 from training.input.texts import Texts
@@ -48,17 +49,21 @@ class Recipe:
         share: Which of them are this rank's.
         augment: How pictures are cropped.
         loader: How batches are made ready.
+        every: Whether all captions of a pair are shown, or one that is drawn.
+        weight: Name of the pairs' weights in the loss; `""` weighs all alike.
         pinned: Whether pixels lie where a GPU can fetch them by itself.
     """
 
     pairs: Pairs
     texts: Texts | None
-    order: Order
+    order: Order | Mix
     size: int
     batch_size: int
     share: range
     augment: Augment
     loader: Loader
+    every: bool = False
+    weight: str = ""
     pinned: bool = False
 
     def place(self, step: int) -> Place:
@@ -70,6 +75,22 @@ class Recipe:
         """Return memory for a batch's pixels, uint8 [B, size, size, 3]."""
         shape = (len(self.share), self.size, self.size, 3)
         return torch.empty(shape, dtype=torch.uint8, pin_memory=self.pinned)
+
+    def text(self, epoch_B: NDArray[np.int64], row_B: NDArray[np.int64]) -> Tensor:
+        """Return what the text tower takes of these showings; see `Batch`."""
+        texts = self.texts
+        if texts is None:
+            return torch.empty(0)
+        if self.every or texts.captions == 1:
+            return texts.take(row_B)
+        drawn_B = drawn_captions(self.order.seed, epoch_B, row_B, captions=texts.captions)
+        return texts.take(row_B, drawn_B)
+
+    def weights(self, row_B: NDArray[np.int64]) -> Tensor:
+        """Return how much each pair counts in the loss, float32 [B]."""
+        if not self.weight:
+            return torch.ones(len(row_B))
+        return torch.from_numpy(self.pairs.weights[self.weight][row_B])
 
     def without_cache(self) -> "Recipe":
         """Return the recipe for a process of many, none of which keeps pictures."""
@@ -101,7 +122,6 @@ class Maker:
             into: Memory for the pixels; new by default.
         """
         start, epoch_B, row_B = place
-        texts = self.recipe.texts
         pixels_BHWC = self.recipe.empty() if into is None else into
         there_BHWC = pixels_BHWC.numpy()
         shown_B = row_B.copy()
@@ -113,8 +133,8 @@ class Maker:
         return Batch(
             start=start,
             pixels_BHWC=pixels_BHWC,
-            text_BL=torch.empty(0) if texts is None else texts.take(shown_B),
-            weight_B=torch.ones(len(row_B)),
+            text_BL=self.recipe.text(epoch_B, shown_B),
+            weight_B=self.recipe.weights(shown_B),
             row_B=shown_B,
             replaced=int((shown_B != row_B).sum()),
         )

@@ -32,6 +32,7 @@ from training.runs.runtime import Runtime
 from training.runs.talk import Talk
 
 T = TypeVar("T")
+train: Any = ray.train  # which type checkers take for the API that came before, or for either
 Metrics = dict[str, Any]
 PATIENCE = timedelta(hours=1)
 ASK_S = 2.0  # between two questions whether a machine will be taken away; it costs a remote call
@@ -131,7 +132,7 @@ def on_ray(
     with connected(address, code=(filters, pipeline, training)):
         if address == "local":
             _require_room(workers)
-        board = ray.remote(num_cpus=0)(Board).remote()
+        board: Any = ray.remote(num_cpus=0)(Board).remote()
         trainer = TorchTrainer(
             _as_rank,
             train_loop_config={"job": job, "board": board},
@@ -141,7 +142,7 @@ def on_ray(
         )
         try:
             with _watching(board, on_report):
-                result = trainer.fit()
+                result: Any = trainer.fit()
         except ray.train.TrainingFailedError as error:
             raise _failed(workers, error) from error
         finally:
@@ -172,29 +173,29 @@ def _as_rank(config: dict[str, Any]) -> Any:
         runtime.close()
 
 
-def _scaling(workers: Workers) -> ray.train.ScalingConfig:
+def _scaling(workers: Workers) -> Any:
     least = workers.least or workers.count
     resources = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
-    return ray.train.ScalingConfig(
+    return train.ScalingConfig(
         num_workers=workers.count if least == workers.count else (least, workers.count),
         use_gpu=workers.gpus > 0,
         resources_per_worker=resources,
     )
 
 
-def _run_config(workers: Workers, scratch: Folder) -> ray.train.RunConfig:
+def _run_config(workers: Workers, scratch: Folder) -> Any:
     options: dict[str, Any] = {"max_failures": workers.failures}
-    if "max_preemption_failures" in {f.name for f in fields(ray.train.FailureConfig)}:
+    if "max_preemption_failures" in {f.name for f in fields(train.FailureConfig)}:
         options["max_preemption_failures"] = -1  # a machine that is taken back is no failure
     fs, root = url_to_fs(scratch.url)
     more: dict[str, Any] = {}
-    if hasattr(ray.train, "LoggingConfig"):
-        more["logging_config"] = ray.train.LoggingConfig(log_level="ERROR")
-    return ray.train.RunConfig(
+    if hasattr(train, "LoggingConfig"):
+        more["logging_config"] = train.LoggingConfig(log_level="ERROR")
+    return train.RunConfig(
         name=uuid.uuid4().hex,
         storage_path=root,
         storage_filesystem=pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(fs)),
-        failure_config=ray.train.FailureConfig(**options),
+        failure_config=train.FailureConfig(**options),
         **more,
     )
 

@@ -93,6 +93,12 @@ class Here:
         """
         return self._talk.once(job)
 
+    def first(self, job: Callable[[], T]) -> T | None:
+        """Have the first rank do what is done once, as `once`; what it returns stays there."""
+        kept: list[T] = []
+        self.once(lambda: kept.append(job()))
+        return kept[0] if kept else None
+
     def close(self) -> None:
         """End the talk among ranks."""
         self._talk.close()

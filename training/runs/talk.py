@@ -28,7 +28,7 @@ class Talk:
 
     def __init__(self, ranks: Ranks, *, patience: timedelta) -> None:
         self.rank, self.count = ranks.rank, ranks.count
-        self.group: dist.ProcessGroup | None = None
+        self.group: Any = None
         if dist.is_initialized() and dist.get_world_size() == ranks.count:
             self.group = dist.new_group(backend="gloo", timeout=patience)
 

@@ -12,15 +12,20 @@ from PIL import Image
 from training.config import Augment, Loader
 from training.input.batches import Batches
 from training.input.making import Maker
+from training.input.order import Order
 from training.parallel.ranks import ALONE, Ranks
 
 
 def _batches(pairs, *, first=0, last=6, seed=4, ranks=ALONE, **how):
-    batches = Batches(
-        pairs, None, size=24, batch_size=10, seed=seed, augment=Augment(), loader=Loader(**how),
-        ranks=ranks,
+    return list(_made_of(pairs, seed=seed, ranks=ranks, **how).iterate(first, last))
+
+
+def _made_of(pairs, *, batch_size=10, seed=4, ranks=ALONE, **how):
+    order = Order(len(pairs), seed=seed, batch_size=min(batch_size, len(pairs)))
+    return Batches(
+        pairs, None, order=order, size=24, batch_size=batch_size, augment=Augment(),
+        loader=Loader(**how), ranks=ranks,
     )  # fmt: skip
-    return list(batches.iterate(first, last))
 
 
 def _same(a, b):
@@ -65,15 +70,7 @@ def test_a_batch_shows_the_pictures_it_names(toy_pairs):
 
 def test_the_cache_stays_within_its_bound(toy_pairs):
     pairs = toy_pairs(23, seed=1)
-    batches = Batches(
-        pairs,
-        None,
-        size=24,
-        batch_size=10,
-        seed=0,
-        augment=Augment(),
-        loader=Loader(cache_bytes=20_000),
-    )
+    batches = _made_of(pairs, seed=0, cache_bytes=20_000)
     list(batches.iterate(0, 6))
     kept = batches.maker.pictures._cache.values()
     assert 0 < sum(p.nbytes for one in kept for p in one.decoded.values()) <= 20_000
@@ -81,9 +78,7 @@ def test_the_cache_stays_within_its_bound(toy_pairs):
 
 def test_what_was_filled_in_beforehand_is_not_read_again(toy_pairs):
     pairs = toy_pairs(23, seed=1)
-    batches = Batches(
-        pairs, None, size=24, batch_size=10, seed=4, augment=Augment(), loader=Loader(threads=2)
-    )
+    batches = _made_of(pairs, threads=2)
     batches.fill(0, 6)
     batches.maker.encoded.pairs = dataclasses.replace(pairs, shards=("/nowhere/00000.tar",))
     assert _same(list(batches.iterate(0, 6)), _batches(pairs))
@@ -91,9 +86,7 @@ def test_what_was_filled_in_beforehand_is_not_read_again(toy_pairs):
 
 def test_filling_stops_at_the_bound_and_at_what_will_be_shown(toy_pairs):
     pairs = toy_pairs(23, seed=1)
-    short = Batches(
-        pairs, None, size=24, batch_size=5, seed=4, augment=Augment(), loader=Loader(threads=2)
-    )
+    short = _made_of(pairs, batch_size=5, threads=2)
     short.fill(0, 2)
     shown = short.recipe.order.rows(0, 10)[1].tolist()
     assert sorted(short.maker.pictures._cache) == sorted(shown)
@@ -145,10 +138,7 @@ def test_a_step_is_made_when_it_is_wanted_and_not_long_before(toy_pairs, monkeyp
     made = []
     make = Maker.make
     monkeypatch.setattr(Maker, "make", lambda *args: made.append(args[1].start) or make(*args))
-    batches = Batches(
-        toy_pairs(23, seed=1), None, size=24, batch_size=5, seed=4, augment=Augment(),
-        loader=Loader(threads=2, prefetch=3),
-    )  # fmt: skip
+    batches = _made_of(toy_pairs(23, seed=1), batch_size=5, threads=2, prefetch=3)
     coming = batches.iterate(0, 40)
     next(coming)
     coming.close()

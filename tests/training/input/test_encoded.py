@@ -9,6 +9,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from pipeline.pairs import Pairs
 from pipeline.transient import Patience
 from training.input import encoded
 from training.input.encoded import Encoded
@@ -130,7 +131,10 @@ def test_files_are_opened_again_and_again_while_others_read(toy_pairs, monkeypat
         path = Path(one.shards[0]).with_name(f"copy{i}.tar")
         path.write_bytes(Path(one.shards[0]).read_bytes())
         shards.append(str(path))
-    many = dataclasses.replace(one, shards=tuple(shards), shard_N=one.shard_N + range(6))
+    many = Pairs.of(
+        shards, shard_N=range(6), offset_N=one.offset_N, size_N=one.size_N,
+        uids=[bytes(15) + bytes([i]) for i in range(6)], captions={"caption": one.captions[:]},
+    )  # fmt: skip
     reader = Encoded(many)
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(reader.read, [i % 6 for i in range(600)]))

@@ -14,7 +14,7 @@ from training.config import Augment, Loader
 from training.input.batches import Batches
 from training.input.making import Recipe
 from training.input.order import Order
-from training.input.texts import Texts
+from training.input.texts import texts_in_memory
 from training.input.workers import Slots, WorkerLost
 from training.parallel.ranks import Ranks
 
@@ -26,8 +26,9 @@ def _tokens(texts):
 def _batches(pairs, **how):
     ranks = Ranks(rank=1, count=2)
     return Batches(
-        pairs, Texts(pairs.captions, _tokens), size=24, batch_size=9, seed=4, augment=Augment(),
-        loader=Loader(**how), ranks=ranks,
+        pairs, texts_in_memory(pairs.captions, _tokens), size=24, batch_size=9,
+        order=Order(len(pairs), seed=4, batch_size=9), augment=Augment(), loader=Loader(**how),
+        ranks=ranks,
     )  # fmt: skip
 
 

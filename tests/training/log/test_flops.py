@@ -10,7 +10,8 @@ from training.config import Log, Train
 from training.input.batch import Batch
 from training.log.flops import StepFlops, ideal_time, train_flops
 from training.log.peak import by_name, peak_flops
-from training.models.build import build_model, lock_text, text_tower
+from training.models.build import build_model, text_tower
+from training.models.lock import lock_text
 from training.models.text import trim
 
 # docs/model_profile.csv of open_clip: forward GFLOPs of the image tower; the text tower has 5.96.
