@@ -20,7 +20,7 @@ from training.parallel.ranks import Ranks
 
 
 def _tokens(texts):
-    return torch.tensor([[len(t), ord(t[2])] for t in texts])
+    return torch.tensor([[len(t), ord(t[2:3] or " ")] for t in texts])
 
 
 def _batches(pairs, **how):
