@@ -3,7 +3,6 @@
 shards -> scores -> votes -> p(keep) -> concepts -> subset -> encoder -> zero-shot -> student
 """
 
-import json
 import logging
 import os
 import sys
@@ -21,14 +20,13 @@ from pipeline.config import dump_config
 from pipeline.executors import Executor, executor
 from pipeline.flow import Clock, Curated, check, curate
 from pipeline.folder import Folder
-from pipeline.pairs import pairs_from_shards
 from pipeline.plan import plan as run_plan
 from pipeline.progress import progress_bar
 from pipeline.shards import list_shards
 from pipeline.summary import headline, summarise, summarise_training
 from pipeline.weights import model_file
 from training.alignment.fit import Alignment
-from training.config import Train
+from training.evaluation.command import evaluate
 from training.heads.command import head_app
 from training.run import Run, check_request, load_run
 
@@ -64,16 +62,24 @@ def run(
             if cfg.curates:
                 curated.append(curate_pool(cfg, folder, execute=execute, clock=clock))
             if until != "curate" and cfg.train is not None:
-                return show_pairs(cfg, cfg.train, curated, out=folder, execute=execute)
+                from training.shown import shown_of
+
+                return shown_of(
+                    cfg, cfg.train, [one.decisions.scores for one in curated], out=folder,
+                    execute=execute,
+                )  # fmt: skip
         return None
 
     with joined(cfg.train.device if cfg.train else "cpu") as here:
         shown = here.once(prepare)
         more: dict[str, Any] = {}
         if shown is not None:
-            more = train_encoders(
-                cfg, shown, here=here, ray=ray, out=folder, clock=clock, until=until
-            )
+            from training.trials import train_and_judge
+
+            more = train_and_judge(
+                cfg, shown, here=here, address=ray, out=folder, clock=clock,
+                watched=watched_steps, until=until,
+            )  # fmt: skip
         return here.first(lambda: conclude(cfg, curated, more, out=folder, clock=clock)) or {}
 
 
@@ -84,43 +90,6 @@ def curate_pool(cfg: Run, out: Folder, *, execute: Executor, clock: Clock) -> Cu
             cfg, run=out, alignment=cfg.alignment, weights=model_file, execute=execute,
             progress=bar.shards, clock=clock,
         )  # fmt: skip
-
-
-def show_pairs(
-    cfg: Run, train: Train, curated: Sequence[Curated], *, out: Folder, execute: Executor
-) -> Any:
-    """Index what the encoders are shown: what was curated, or the shards as they are."""
-    from training.shown import shown_of_scores, shown_of_shards
-
-    home = out / "train"
-    for one in curated:
-        subset = (out / "subset").path("subset.npy")
-        return shown_of_scores(
-            train, one.decisions.scores, subset=subset, seed=cfg.seed, home=home, execute=execute
-        )
-    return shown_of_shards(train, cfg.data.shards, home=home, execute=execute)
-
-
-def train_encoders(
-    cfg: Run, shown: Any, *, here: Any, ray: str, out: Folder, clock: Clock, until: str
-) -> dict[str, Any]:
-    """Train, teach a student, and judge all of them; return what the summary has of it."""
-    from training.trials import Trials, exam_of, judge
-
-    exam = exam_of(cfg.evaluate, cfg.data.heldout)
-    trials = Trials(
-        out=out, seed=cfg.seed, here=here, address=ray, exam=exam, watched=watched_steps
-    )
-    assert cfg.train is not None
-    with clock.stage("train"):
-        runs = trials.train(cfg.train, shown)
-    if until != "train" and cfg.distill is not None:
-        with clock.stage("distill"):
-            runs["student"] = trials.teach(cfg.distill, runs["subset"], shown.subset)
-    with clock.stage("evaluate"):
-        results = judge(exam, runs, out=out / "eval", ranks=here.ranks) if exam else {}
-    places = {k: v.url.removeprefix(out.url).lstrip("/") for k, v in runs.items()}
-    return {"runs": places, "zero_shot": results}
 
 
 @contextmanager
@@ -149,14 +118,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Curate image-text shards on Ray, then pretrain encoders on what is left.",
 )  # fmt: skip
-add_commands(app, Alignment)
-app.add_typer(head_app, name="head")
 
 Config = Annotated[str, typer.Argument(help="A TOML file of configs/, or your own.")]
 RunFolder = Annotated[str, typer.Argument(help="The folder of a run.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override: a.b=c, repeatable.")]
 Out = Annotated[str | None, typer.Option(help="Run folder; default runs/<name of the config>.")]
-Repair = Annotated[bool, typer.Option(help="Have the next run make what is wrong again.")]
 Errors = Annotated[str, typer.Option(help="Reason codes, separated by commas.")]
 Nulls = Annotated[str, typer.Option(help="Columns without a value, separated by commas.")]
 Ray = Annotated[str, typer.Option(help="off, local, auto, or the address of a Ray cluster.")]
@@ -255,58 +221,6 @@ def plan(config: Config, sets: Sets = None, out: Out = None) -> None:
 
 
 @app.command()
-def evaluate(
-    checkpoint: Annotated[str, typer.Argument(help="Folder with an open_clip checkpoint.")],
-    data: Annotated[list[str], typer.Option(help="Held-out shards, repeatable.")],
-    tasks: Annotated[str, typer.Option()] = "zeroshot:category,retrieval",
-    out: Annotated[str | None, typer.Option(help="Write eval_results.jsonl here.")] = None,
-) -> None:
-    """Zero-shot classification and retrieval, in DataComp's results format.
-
-    Example: thresher evaluate runs/demo/train/subset-*/checkpoint --data runs/demo/pool/heldout
-    """
-    from training.evaluation.evaluate import evaluate as judge
-    from training.runs.torchrun import joined
-    from training.trials import write_results
-
-    names = tuple(tasks.split(","))
-    fields = [name.partition(":")[2] for name in names if ":" in name]
-    heldout = pairs_from_shards(list_shards(data), fields=fields)
-    with joined() as here:
-        records = judge(Folder(checkpoint), heldout, tasks=names, ranks=here.ranks)
-        for record in records:
-            print(json.dumps(record))  # of the first rank only
-        if out is not None and here.ranks.is_first:
-            write_results(out, records)
-
-
-@app.command()
-def status(folder: RunFolder) -> None:
-    """Progress and errors of a run, from its ledger.
-
-    Example: thresher status runs/demo
-    """
-    for stage in health.status(Folder(folder)):
-        print(stage)
-
-
-@app.command()
-def verify(folder: RunFolder, repair: Repair = False) -> None:
-    """Check digests and row counts of everything a run wrote; exit code 1 if something differs.
-
-    Example: thresher verify runs/demo --repair
-    """
-    defects = list(health.verify(Folder(folder)))
-    for defect, _ in defects:
-        print(defect)
-    if repair:
-        health.strike(Folder(folder), [record for _, record in defects if record])
-    if defects:
-        raise typer.Exit(1)
-    print("all tables are what the ledger says")
-
-
-@app.command()
 def retry(folder: RunFolder, errors: Errors = "", nulls: Nulls = "", ray: Ray = "local") -> None:
     """Score shards again that have rows with these errors, or without a value; then decide anew.
 
@@ -319,15 +233,10 @@ def retry(folder: RunFolder, errors: Errors = "", nulls: Nulls = "", ray: Ray = 
     _run(where.path("config.toml"), [], folder, ray, "curate")
 
 
-@app.command()
-def report(folder: RunFolder) -> None:
-    """Render the report of a run again.
-
-    Example: thresher report runs/demo
-    """
-    from pipeline.report import write_report
-
-    print(write_report(Folder(folder), health.scores_of(Folder(folder))))
+# The other commands know no run as a whole.
+app.command()(evaluate)
+add_commands(app, Alignment)
+app.add_typer(head_app, name="head")
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline import health
 from pipeline.cuts.command import cuts
 from pipeline.folder import Folder
 from pipeline.labelling.command import label
@@ -17,6 +18,7 @@ from pipeline.pools.command import pool_app
 from pipeline.relating.relation import Relation
 
 RunFolder = Annotated[str, typer.Argument(help="The folder of a curated run.")]
+Repair = Annotated[bool, typer.Option(help="Have the next run make what is wrong again.")]
 LabelFile = Annotated[str, typer.Option("--labels", help="Parquet with uid and label, 1 or 0.")]
 JsonFile = Annotated[str, typer.Option("--json", help="Write everything here too.")]
 Extractors = Annotated[bool, typer.Option(help="What writes columns, and the columns, instead.")]
@@ -26,7 +28,42 @@ def add_commands(app: typer.Typer, *relations: type[Relation]) -> None:
     """Add what the pipeline knows to the front door; relations are those that only it knows."""
     app.add_typer(pool_app, name="pool")
     app.add_typer(filters_app(*relations), name="filters")
-    app.command("label")(label)
+    for command in (label, status, verify, report):
+        app.command()(command)
+
+
+def status(folder: RunFolder) -> None:
+    """Progress and errors of a run, from its ledger.
+
+    Example: thresher status runs/demo
+    """
+    for stage in health.status(Folder(folder)):
+        typer.echo(stage)
+
+
+def verify(folder: RunFolder, repair: Repair = False) -> None:
+    """Check digests and row counts of everything a run wrote; exit code 1 if something differs.
+
+    Example: thresher verify runs/demo --repair
+    """
+    defects = list(health.verify(Folder(folder)))
+    for defect, _ in defects:
+        typer.echo(defect)
+    if repair:
+        health.strike(Folder(folder), [record for _, record in defects if record])
+    if defects:
+        raise typer.Exit(1)
+    typer.echo("all tables are what the ledger says")
+
+
+def report(folder: RunFolder) -> None:
+    """Render the report of a run again.
+
+    Example: thresher report runs/demo
+    """
+    from pipeline.report import write_report
+
+    typer.echo(write_report(Folder(folder), health.scores_of(Folder(folder))))
 
 
 def filters_app(*relations: type[Relation]) -> typer.Typer:

@@ -1,5 +1,6 @@
 """What the encoders of a run are shown: subsets, every pair, or random ones to compare."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.executors import Executor
@@ -10,6 +11,7 @@ from pipeline.index.pool import Wanted
 from pipeline.pairs import Pairs
 from pipeline.scores import Scores
 from training.config import Train
+from training.run import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,30 @@ class Shown:
 
     subset: Pairs
     random: Pairs | None = None
+
+
+def shown_of(
+    cfg: Run, train: Train, curated: Sequence[Scores], *, out: Folder, execute: Executor
+) -> Shown:
+    """Index what the encoders of a run are shown: what was curated, or the shards as they are.
+
+    Args:
+        cfg: The run.
+        train: Its pretraining.
+        curated: Scores of the pool, decided on; none if nothing was curated.
+        out: The run folder.
+        execute: Where indexes are built.
+
+    Raises:
+        ValueError: A subset holds a uid that no shard does, a column is not there, or a control
+            run is asked for where nothing is curated.
+    """
+    home, subset = out / "train", (out / "subset").path("subset.npy")
+    for scores in curated:
+        return shown_of_scores(
+            train, scores, subset=subset, seed=cfg.seed, home=home, execute=execute
+        )
+    return shown_of_shards(train, cfg.data.shards, home=home, execute=execute)
 
 
 def shown_of_scores(

@@ -7,24 +7,63 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.fingerprint import file_digest, fingerprint
+from pipeline.flow import Clock
 from pipeline.folder import Folder
-from pipeline.pairs import Pairs, pairs_from_shards
-from pipeline.shards import list_shards
-from pipeline.staging import split_url
+from pipeline.pairs import Pairs
 from training.checkpoint.state import identify
 from training.config import Distill, Evaluate, Train
-from training.evaluation.evaluate import evaluate
+from training.evaluation.evaluate import RESULTS, evaluate, heldout_of, write_results
 from training.evaluation.judge import Exam
 from training.jobs import Pretraining, Teaching
 from training.loop import OnStep
 from training.parallel.ranks import Ranks
+from training.run import Run
 from training.runs.launch import launch
 from training.runs.runtime import Here
 from training.shown import Shown, control_of
 
 Results = dict[str, float]  # "<task>/<metric>" -> value in [0, 1]
-RESULTS = "eval_results.jsonl"
 Watched = Callable[[str], AbstractContextManager[OnStep]]  # title -> what shows the steps
+
+
+def train_and_judge(
+    cfg: Run,
+    shown: Shown,
+    *,
+    here: Here,
+    address: str,
+    out: Folder,
+    clock: Clock,
+    watched: Watched,
+    until: str,
+) -> dict[str, Any]:
+    """Train the encoders of a run, teach its student, judge all of them.
+
+    Args:
+        cfg: The run; it has a `train`.
+        shown: What they are shown.
+        here: What the command line has started.
+        address: Of the Ray cluster, for runs with `workers`.
+        out: The run folder.
+        clock: Takes the time of each stretch.
+        watched: Shows the steps of a run with some title.
+        until: `train` leaves the student out.
+
+    Returns:
+        What the summary has of it: `runs`, folders by name, and `zero_shot`, results by name.
+    """
+    assert cfg.train is not None
+    exam = exam_of(cfg.evaluate, cfg.data.heldout)
+    trials = Trials(out=out, seed=cfg.seed, here=here, address=address, exam=exam, watched=watched)
+    with clock.stage("train"):
+        runs = trials.train(cfg.train, shown)
+    if until != "train" and cfg.distill is not None:
+        with clock.stage("distill"):
+            runs["student"] = trials.teach(cfg.distill, runs["subset"], shown.subset)
+    with clock.stage("evaluate"):
+        results = judge(exam, runs, out=out / "eval", ranks=here.ranks) if exam else {}
+    places = {name: folder.url.removeprefix(out.url).lstrip("/") for name, folder in runs.items()}
+    return {"runs": places, "zero_shot": results}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,8 +127,7 @@ def exam_of(cfg: Evaluate, shards: Sequence[str]) -> Exam | None:
     """Return tasks and held-out pairs; None without held-out shards."""
     if not shards:
         return None
-    fields = [task.partition(":")[2] for task in cfg.tasks if ":" in task]
-    return Exam(cfg, pairs_from_shards(list_shards(shards), fields=fields))
+    return Exam(cfg, heldout_of(shards, cfg.tasks))
 
 
 def judge(
@@ -121,12 +159,6 @@ def _judge(exam: Exam, checkpoint: Folder, out: Folder, ranks: Ranks) -> Results
         ranks.barrier()
     records = [json.loads(line) for line in folder.read(RESULTS).splitlines()]
     return {f"{r['key']}/{name}": v for r in records for name, v in r["metrics"].items()}
-
-
-def write_results(place: str, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write DataComp's `eval_results.jsonl`: one task a line; all of it or nothing."""
-    folder, name = split_url(place)
-    folder.write(name, "".join(json.dumps(r) + "\n" for r in records).encode())
 
 
 def _named(out: Folder, identity: str) -> Folder:

@@ -1,6 +1,7 @@
 """Judge a checkpoint on held-out pairs: one record a task, as in DataComp's eval_results.jsonl."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,9 @@ import torch
 
 from filters.open_clip_models import tokenizer
 from pipeline.folder import Folder
-from pipeline.pairs import Pairs
+from pipeline.pairs import Pairs, pairs_from_shards
+from pipeline.shards import list_shards
+from pipeline.staging import split_url
 from training.config import Evaluate, Precision
 from training.evaluation.encoders import Encoders, encoders_of
 from training.evaluation.heldout import HeldOut, see
@@ -19,6 +22,7 @@ from training.models.build import load_model
 from training.parallel.ranks import ALONE, Ranks
 
 DEFAULTS = Evaluate()
+RESULTS = "eval_results.jsonl"
 Record = dict[str, Any]
 
 
@@ -84,6 +88,18 @@ def tasks_of(
         ValueError: A task cannot be run on these pairs.
     """
     return [_task(cfg, name, heldout) for name in cfg.tasks]
+
+
+def heldout_of(shards: Sequence[str], tasks: Sequence[str]) -> Pairs:
+    """Read held-out pairs, with the fields that the tasks name."""
+    fields = [task.partition(":")[2] for task in tasks if ":" in task]
+    return pairs_from_shards(list_shards(shards), fields=fields)
+
+
+def write_results(place: str, records: Sequence[Mapping[str, Any]]) -> None:
+    """Write DataComp's `eval_results.jsonl`: one task a line; all of it or nothing."""
+    folder, name = split_url(place)
+    folder.write(name, "".join(json.dumps(r) + "\n" for r in records).encode())
 
 
 def _task(
