@@ -7,9 +7,9 @@ from training.checkpoint.state import TrainingFolder, identify
 from training.config import Distill
 from training.evaluation.judge import Exam, judge_of
 from training.loop import OnStep, fit
-from training.models.build import ClipModel, ModelConfig, build_model, load_model, pick_device
+from training.models.build import ClipModel, ModelConfig, build_model, load_model
 from training.objectives import FeatureDistillation
-from training.parallel.ranks import Ranks
+from training.parallel.ranks import Ranks, device_of
 from training.runs.runtime import Here, Runtime
 
 
@@ -51,10 +51,9 @@ def distill(
     teacher_model, teacher_cfg = load_model(teacher)
     student, student_cfg = build_model(cfg.model, seed=seed)
     student_cfg = inherit(student, student_cfg, teacher_model, teacher_cfg)
-    runtime = runtime or Here(Ranks(device=pick_device(cfg.device)))
-    device = runtime.ranks.device
-    student, teacher_model = student.to(device), teacher_model.to(device)
+    runtime = runtime or Here(Ranks(device=device_of(cfg.device)))
     ranks = runtime.ranks
+    student, teacher_model = student.to(ranks.device), teacher_model.to(ranks.device)
     objective = FeatureDistillation(cfg, student, teacher_model, ranks=ranks)
     judge = judge_of(cfg, exam, objective, tokenizer(student_cfg), ranks=ranks)
     step, summary = fit(

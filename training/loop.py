@@ -5,11 +5,12 @@ from typing import Any
 
 import torch
 
-from filters.open_clip_models import tokenizer
+from filters.open_clip_models import preprocess_of, tokenizer
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs
 from training.checkpoint.due import Due
 from training.checkpoint.state import TrainingFolder, identify
+from training.checkpoint.states import States
 from training.config import Distill, Train
 from training.evaluation.judge import Exam, Judge, judge_of
 from training.input.batches import Batches
@@ -17,9 +18,9 @@ from training.input.device import ahead
 from training.input.order import num_steps
 from training.log.flops import ideal_time
 from training.log.journal import Journal, open_sinks
-from training.models.build import build_model, fit_to_loss, pick_device, preprocess_of
+from training.models.build import build_model, fit_to_loss
 from training.objectives import Contrastive, Objective
-from training.parallel.ranks import Ranks
+from training.parallel.ranks import Ranks, device_of
 from training.runs.runtime import Here, Runtime, interrupted
 from training.step import Stepper
 
@@ -59,7 +60,7 @@ def train(
     folder = TrainingFolder(out, identity=identity, keep=cfg.save.keep)
     if folder.finished:
         return folder.checkpoint
-    runtime = runtime or Here(Ranks(device=pick_device(cfg.device)))
+    runtime = runtime or Here(Ranks(device=device_of(cfg.device)))
     ranks = runtime.ranks
     model, model_cfg = build_model(
         cfg.model, towers=cfg.towers, pretrained=cfg.pretrained, seed=seed
@@ -120,16 +121,23 @@ def fit(
                 if line is not None:
                     runtime.report(line)
                 if judge is not None and judge.due(done):  # before a state: none is lost
-                    with journal.pause():
-                        found = judge(step.shown)
-                    journal.tell(done, found)
+                    _judge(judge, step, journal, done)
                 stop, asked = runtime.should_stop(), runtime.should_save()
                 if done < steps and due(done, asked=asked or bool(stop)):
-                    journal.publish()  # first: a state must not be ahead of its log
-                    counters = {"replaced": journal.replaced()}
-                    states.save(step.parts(), step=done, counters=counters)
+                    _save(states, step, journal, done)
                 if done < steps and stop:
                     states.wait()
                     raise interrupted(stop, step=done, steps=steps, out=folder.out)
             replaced = journal.replaced()
     return step, {"seed": seed, "pairs": len(pairs), "steps": steps, "replaced": replaced}
+
+
+def _judge(judge: Judge, step: Stepper, journal: Journal, done: int) -> None:
+    with journal.pause():
+        found = judge(step.shown)
+    journal.tell(done, found)
+
+
+def _save(states: States, step: Stepper, journal: Journal, done: int) -> None:
+    journal.publish()  # first: a state must not be ahead of its log
+    states.save(step.parts(), step=done, counters={"replaced": journal.replaced()})

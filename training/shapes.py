@@ -14,7 +14,6 @@ import torch.distributed as dist
 from torch import Tensor, UntypedStorage, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
-from torch.distributed.tensor import DTensor
 from torch.func import functional_call
 
 from filters.open_clip_models import preprocess_of
@@ -22,6 +21,7 @@ from training.config import Train
 from training.log.flops import train_flops
 from training.models.build import ClipModel, build_model, fit_to_loss, text_tower
 from training.parallel.apply import parallelise
+from training.parallel.gradients import local
 from training.parallel.ranks import Ranks
 
 PAIRS = 2  # of the pass that is looked at: BatchNorm refuses to train on one
@@ -151,12 +151,8 @@ def _held(model: ClipModel, cfg: Train, ranks: int) -> tuple[int, int]:
     if cfg.parallel.kind == "fsdp" and ranks > 1:
         with _imagined(ranks) as those:
             parallelise(model, replace(cfg.parallel, compile="off"), ranks=those)
-    sizes = [(_local(p).numel(), p.requires_grad) for p in model.parameters()]
+    sizes = [(local(p).numel(), p.requires_grad) for p in model.parameters()]
     return sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)
-
-
-def _local(parameter: Tensor) -> Tensor:
-    return parameter.to_local() if isinstance(parameter, DTensor) else parameter
 
 
 @contextmanager

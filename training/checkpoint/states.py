@@ -12,7 +12,7 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Self
 
@@ -23,33 +23,14 @@ from torch.distributed.checkpoint import CheckpointException
 
 from pipeline.folder import Folder
 from pipeline.transient import DiskFull
-from training.checkpoint.files import INDEX, FolderReader, FolderWriter, SafePlanner, sha256_of
+from training.checkpoint.files import FolderReader, FolderWriter, SafePlanner
+from training.checkpoint.manifest import LAST, State, damage_of, read_state
 from training.checkpoint.parts import Parts
 from training.parallel.ranks import Ranks
 from training.runs.talk import Talk
 
 logger = logging.getLogger(__name__)
-LAST = "state.json"
 PATIENCE = timedelta(hours=1)  # for the slowest rank's share of a state to be uploaded
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class State:
-    """What `state.json` says.
-
-    Attributes:
-        fingerprint: Of the run.
-        step: Steps done.
-        ranks: That wrote it.
-        counters: Whatever else is counted, over all ranks.
-        files: SHA-256 by name.
-    """
-
-    fingerprint: str
-    step: int = 0
-    ranks: int = 1
-    counters: Mapping[str, int] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
 
 
 class States:
@@ -199,11 +180,11 @@ class States:
         Each rank reads its share of the files; whether they are whole is agreed.
         """
         folder = self.folder / _name(step)
-        state, damage = self.talk.once(lambda: _read(folder))
+        state, damage = self.talk.once(lambda: read_state(folder))
         if state is not None:
             self.refuse(state.fingerprint)
             mine = sorted(state.files.items())[self.talk.rank :: self.talk.count]
-            damages = self.talk.all([d for d in (_damage(folder, *file) for file in mine) if d])
+            damages = self.talk.all([d for d in (damage_of(folder, *file) for file in mine) if d])
             damage = next((d for found in damages for d in found), "")
         if not damage:
             return state
@@ -248,24 +229,6 @@ class States:
 
 def _name(step: int) -> str:
     return f"step-{step:08d}"
-
-
-def _read(folder: Folder) -> tuple[State | None, str]:
-    """Return what a state says of itself, or what is wrong with it."""
-    try:
-        state = State(**json.loads(folder.read(LAST)))
-    except (ValueError, TypeError) as error:
-        return None, f"{LAST}: {error}"
-    return (state, "") if INDEX in state.files else (None, f"{LAST} names no {INDEX}")
-
-
-def _damage(folder: Folder, name: str, sha256: str) -> str:
-    """Return what is wrong with a file, or nothing."""
-    try:
-        found = sha256_of(folder, name)
-    except FileNotFoundError:
-        return f"{name} is missing"
-    return "" if found == sha256 else f"{name} has SHA-256 {found}, expected {sha256}"
 
 
 def _first_of(error: CheckpointException) -> Exception:

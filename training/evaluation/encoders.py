@@ -17,7 +17,7 @@ from torch import Tensor
 from filters.prompts.calibration import BLANK
 from training.config import Precision
 from training.input.kept_texts import CHUNK, Tokenizer, distinct_texts
-from training.models.build import ClipModel, ImageSide, text_tower
+from training.models.build import ClipModel, ImageSide, half_precision, text_tower
 from training.models.encoder import PairEncoder
 from training.models.text import encode_text, trunk_outputs
 from training.objectives import Objective
@@ -80,7 +80,7 @@ def _text_side(model: ClipModel, precision: Precision) -> Callable[[Tensor], Ten
     tower = text_tower(model)
 
     def text(tokens_NL: Tensor) -> Tensor:
-        with torch.autocast(tokens_NL.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        with half_precision(tokens_NL.device, wanted=precision == "bfloat16"):
             said_ND = encode_text(tower, tokens_NL)
         return F.normalize(said_ND.float(), dim=-1)
 

@@ -22,6 +22,7 @@ Array = NDArray[Any]
 Chunk = tuple[Array, Array]  # tokens and their number by caption; or said [U, W], and which of U
 
 CHUNK = 64  # captions that are tokenised at a time
+SAID = "<f4"  # type of what a trunk said
 SOME = 65_536  # captions that are held in memory at a time, and among which distinct ones are found
 
 
@@ -64,7 +65,7 @@ class Said:
     """What a locked trunk said.
 
     Attributes:
-        said_UW: float32 or float16.
+        said_UW: float32.
         number_I: Which of them each caption is, int64 [I].
     """
 
@@ -73,7 +74,7 @@ class Said:
 
     def take(self, item_B: NDArray[np.int64]) -> Tensor:
         """Return what was said of some captions, float32 [B, W]."""
-        return torch.from_numpy(self.said_UW[self.number_I[item_B]].astype(np.float32))
+        return torch.from_numpy(self.said_UW[self.number_I[item_B]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +85,18 @@ class Kind:
         length: L.
         pad: The token that fills up.
         width: W of what a locked trunk says; 0 keeps tokens.
-        dtype: Of what it says, `<f4` or `<f2`.
     """
 
     length: int
     pad: int
     width: int
-    dtype: str
 
     @classmethod
-    def of(cls, tokenize: Tokenizer, encode: Encode | None, *, half: bool = False) -> "Kind":
+    def of(cls, tokenize: Tokenizer, encode: Encode | None) -> "Kind":
         """Find out by a text without a word: all but its end is padding."""
         token_1L = tokenize([""])
         width = 0 if encode is None else encode(token_1L).shape[1]
-        dtype = "<f2" if half else "<f4"
-        return cls(token_1L.shape[1], int(token_1L[0, -1]), width, dtype)
+        return cls(token_1L.shape[1], int(token_1L[0, -1]), width)
 
 
 def distinct_texts(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
@@ -130,7 +128,7 @@ def inputs_of(
         token_UL = tokens_of(tokenize, distinct)
         if encode is not None:
             said_UW = encode(token_UL).detach().cpu().numpy()
-            yield said_UW.astype(kind.dtype), number_I
+            yield said_UW.astype(SAID), number_I
         else:
             token_IL = token_UL.numpy()[number_I]
             is_kept_IL = np.cumsum((token_IL != kind.pad)[:, ::-1], axis=1)[:, ::-1] > 0
@@ -144,7 +142,7 @@ def part_of(chunks: Sequence[Chunk], kind: Kind) -> Part:
         token_T = np.concatenate([np.empty(0, np.uint8), *values])
         start_I = np.concatenate([[0], np.cumsum(np.concatenate([np.empty(0, int), *numbers]))])
         return Tokens(token_T, start_I.astype(np.int64), kind.length, kind.pad)
-    said_UW = np.concatenate([np.empty((0, kind.width), kind.dtype), *values])
+    said_UW = np.concatenate([np.empty((0, kind.width), SAID), *values])
     before = np.cumsum([0, *(len(value) for value in values)])
     number_I = [number + start for number, start in zip(numbers, before, strict=False)]
     return Said(said_UW, np.concatenate([np.empty(0, np.int64), *number_I]))
@@ -188,7 +186,7 @@ def open_part(stem: Path, kind: Kind) -> Part:
     if not kind.width:
         token_T = np.load(f"{stem}.tokens.npy", mmap_mode="r", allow_pickle=False)
         return Tokens(token_T, last, kind.length, kind.pad)
-    return Said(np.memmap(f"{stem}.said.bin", kind.dtype, "r").reshape(-1, kind.width), last)
+    return Said(np.memmap(f"{stem}.said.bin", SAID, "r").reshape(-1, kind.width), last)
 
 
 def last_file(kind: Kind) -> str:

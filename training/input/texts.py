@@ -57,21 +57,13 @@ class Texts:
         held = {} if self.stems else self.held
         return Texts, (self.kind, self.captions, self.start_P, self.stems, held)
 
-    def take(
-        self,
-        row_B: NDArray[np.int64],
-        number_B: NDArray[np.int64] | None = None,
-        *,
-        trim: bool = False,
-    ) -> Tensor:
+    def take(self, row_B: NDArray[np.int64], number_B: NDArray[np.int64] | None = None) -> Tensor:
         """Return the inputs of these rows, [B, L].
 
         Args:
             row_B: Positions of pairs.
             number_B: Which caption of each pair, in [0, K); None takes all, [B * K, L], those of a
                 pair one after the other.
-            trim: Cut padding that none of these tokens needs. That is exact where the tower masks
-                it, or looks at nothing that comes after the caption's end.
         """
         numbers = np.arange(self.captions)[None] if number_B is None else number_B[:, None]
         number_BK, row_BK = np.broadcast_arrays(numbers, np.asarray(row_B)[:, None])
@@ -84,17 +76,12 @@ class Texts:
             found.append(self._part(part).take(item_n))
             order.append(which)
         back = np.argsort(np.concatenate(order), kind="stable")
-        input_nL = torch.cat(found)[torch.from_numpy(back)]
-        return self._trimmed(input_nL) if trim and not self.kind.width else input_nL
+        return torch.cat(found)[torch.from_numpy(back)]
 
     def _part(self, part: int) -> Part:
         if part not in self.held:
             self.held[part] = open_part(Path(self.stems[part]), self.kind)
         return self.held[part]
-
-    def _trimmed(self, token_nL: Tensor) -> Tensor:
-        is_token_L = (token_nL != self.kind.pad).any(dim=0)
-        return token_nL[:, : int(is_token_L.nonzero().amax()) + 1 if is_token_L.any() else 1]
 
 
 def texts_in_memory(
@@ -124,7 +111,6 @@ def texts_of(
     *,
     identity: Any,
     encode: Encode | None = None,
-    half: bool = False,
     ranks: Ranks = ALONE,
 ) -> Texts:
     """Return what the text tower takes for pairs; made once, beside their index.
@@ -134,14 +120,13 @@ def texts_of(
         tokenize: The model's tokenizer.
         identity: What tokenizer, and weights of a locked trunk, are known by: plain values.
         encode: What a locked trunk says of tokens, which is then kept in their place.
-        half: Keep it as float16 instead of float32.
         ranks: Who shares the work; all of them have to call.
     """
     columns = list(pairs.all_captions.values())
     if not pairs.home:
         return texts_in_memory(columns, tokenize, encode=encode)
-    kind = Kind.of(tokenize, encode, half=half)
-    what = [list(pairs.all_captions), kind.length, kind.pad, kind.width, kind.dtype]
+    kind = Kind.of(tokenize, encode)
+    what = [list(pairs.all_captions), kind.length, kind.pad, kind.width]
     name = fingerprint("texts", version=VERSION, what=what, identity=identity)
     home, start_P = Path(pairs.home) / f"texts-{name}", pairs.parts.start_P
     home.mkdir(exist_ok=True)

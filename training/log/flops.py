@@ -23,7 +23,7 @@ from training.config import Distill, Train
 from training.input.batch import Batch
 from training.log.peak import peak_flops
 from training.models.build import ClipModel, text_tower
-from training.models.text import trim
+from training.models.text import cut_mask, trim
 
 logger = logging.getLogger(__name__)
 
@@ -108,9 +108,8 @@ def _by_length(tower: nn.Module, longest: int) -> np.polynomial.Polynomial:
 
 
 def _text_flops(tower: Any, length: int) -> float:
-    mask_LL = getattr(tower, "attn_mask", None)  # which open_clip does not cut to the text
-    cut = {} if mask_LL is None else {"attn_mask": mask_LL[:length, :length]}
-    return train_flops(tower, torch.ones(PAIRS, length, dtype=torch.int64), cut)
+    example = torch.ones(PAIRS, length, dtype=torch.int64)
+    return train_flops(tower, example, cut_mask(tower, length))
 
 
 def train_flops(

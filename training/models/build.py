@@ -160,18 +160,6 @@ def text_tower(model: ClipModel) -> Any:
     return model.text
 
 
-def pick_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """Return the device to train on.
-
-    Raises:
-        ValueError: A GPU is asked for and there is none.
-    """
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device: got 'cuda', expected a GPU; there is none here, use 'auto'")
-    gpu = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
-    return torch.device("cuda" if gpu else "cpu")
-
-
 def half_precision(device: torch.device, *, wanted: bool) -> AbstractContextManager[object]:
     """Autocast to bfloat16, if wanted; the meta device knows no autocast."""
     return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()

@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Encoder:
@@ -115,18 +112,6 @@ def markdown() -> str:
         for e in ENCODERS
     ]
     return "\n".join([head, "| --- " * 7 + "|", *rows])
-
-
-def has_batchnorm(model: nn.Module) -> bool:
-    """Tell whether a training step depends on how it is cut into micro-batches.
-
-    BatchNorm whose own weights are frozen is in eval mode (`lock.train_mode`) and does not count.
-    """
-    return any(
-        isinstance(module, _BatchNorm)
-        and (module.weight is None or module.weight.requires_grad)
-        for module in model.modules()
-    )  # fmt: skip
 
 
 def _said(value: bool) -> str:

@@ -3,19 +3,14 @@
 Shape letters: B or N texts, L tokens, W width of the trunk, D embedding.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from filters.byte_tower import PAD, ByteTower
-from training.input.kept_texts import distinct_texts, tokens_of
-from training.models.build import ClipModel, text_tower
-
-Tokenizer = Callable[[list[str]], Tensor]  # N texts -> int64 [N, L], padded to the model's length
 
 CHUNK = 64  # captions that go through a network at a time
 LENGTHS = 8  # trimmed lengths are multiples of it, so that a compiled tower meets few shapes
@@ -41,9 +36,13 @@ def encode_text(tower: Any, tokens_BL: Tensor) -> Tensor:
     length = trimmed_BL.shape[1]
     if not _reads_off(tower) or length == tokens_BL.shape[1]:
         return tower(trimmed_BL)
-    # open_clip does not cut its causal mask to the length of the text.
-    mask_LL = {"attn_mask": tower.attn_mask[:length, :length]}
-    return torch.func.functional_call(tower, mask_LL, (trimmed_BL,))
+    return torch.func.functional_call(tower, cut_mask(tower, length), (trimmed_BL,))
+
+
+def cut_mask(tower: Any, length: int) -> dict[str, Tensor]:
+    """Return the causal mask of a tower that has one, which open_clip does not cut to the text."""
+    mask_LL = getattr(tower, "attn_mask", None)
+    return {} if mask_LL is None else {"attn_mask": mask_LL[:length, :length]}
 
 
 def project(tower: Any, said_BW: Tensor) -> Tensor:
@@ -58,15 +57,6 @@ def trunk_outputs(tower: Any, tokens_NL: Tensor) -> Tensor:
     open_clip's own towers are locked with their projection: theirs is the embedding.
     """
     return _through(partial(_trunk, tower), tokens_NL)
-
-
-@torch.no_grad()
-def embed_texts(model: ClipModel, tokenize: Tokenizer, texts: Sequence[str]) -> Tensor:
-    """Return float32 unit-norm embeddings [N, D] of N texts, as the model is now."""
-    distinct, text_N = distinct_texts(texts)
-    tower = text_tower(model)
-    features_UD = _through(partial(encode_text, tower), tokens_of(tokenize, distinct))
-    return F.normalize(features_UD, dim=-1)[torch.from_numpy(text_N)]
 
 
 def _needed(tower: Any, tokens_BL: Tensor) -> int:

@@ -56,23 +56,6 @@ def no_sync(encoder: nn.Module) -> AbstractContextManager[None]:
     return _unreduced(encoder) if isinstance(encoder, FSDPModule) else nullcontext()
 
 
-@contextmanager
-def whole(encoder: nn.Module) -> Iterator[None]:
-    """Let the model inside be called from outside of the encoder's forward pass, to evaluate it.
-
-    All ranks enter together, after a first forward pass of the encoder. Blocks of a sharded model
-    go on gathering themselves, so all ranks have to make equally many passes.
-    """
-    if not isinstance(encoder, FSDPModule):
-        yield
-        return
-    encoder.unshard()
-    try:
-        yield
-    finally:
-        encoder.reshard()
-
-
 def _compile(encoder: nn.Module, cfg: Parallel, backend: str) -> None:
     """Compile in place, which leaves names as they are.
 

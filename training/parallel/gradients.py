@@ -80,7 +80,7 @@ def _squares(parameters: Iterable[Tensor], device: torch.device) -> tuple[Tensor
     grads = gradients(parameters)
     return (
         _square([g for g in grads if not isinstance(g, DTensor)], device),
-        _square([g.to_local() for g in grads if isinstance(g, DTensor)], device),
+        _square([local(g) for g in grads if isinstance(g, DTensor)], device),
     )
 
 

@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from training.config import Device
+
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
@@ -56,6 +58,23 @@ class Ranks:
         """Wait for all ranks."""
         if self.count > 1:
             dist.barrier()
+
+
+def device_of(wanted: Device, local_rank: int = 0) -> torch.device:
+    """Return the device of a rank, by its number on this machine.
+
+    Raises:
+        ValueError: There are no GPUs, or fewer than ranks on this machine.
+    """
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "cpu" or (wanted == "auto" and there == 0):
+        return torch.device("cpu")
+    if local_rank >= there:
+        raise ValueError(
+            f"train.device: got {wanted!r} and rank {local_rank} on this machine, expected a GPU "
+            f"for each rank; there are {there} here, start no more ranks, or use 'cpu'"
+        )
+    return torch.device("cuda", local_rank)
 
 
 ALONE = Ranks()

@@ -4,12 +4,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torch.distributed as dist
 
-from training.parallel.ranks import Ranks
+from training.parallel.ranks import Device, Ranks, device_of
 from training.runs.runtime import Here
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -21,7 +20,7 @@ def started_by_torchrun() -> bool:
 
 
 @contextmanager
-def joined(device: Literal["auto", "cpu", "cuda"] = "auto") -> Iterator[Here]:
+def joined(device: Device = "auto") -> Iterator[Here]:
     """Join torchrun's other ranks for a `with` block; without torchrun this process is alone.
 
     What the other ranks print to standard output is not shown: it would be said many times.
@@ -33,7 +32,7 @@ def joined(device: Literal["auto", "cpu", "cuda"] = "auto") -> Iterator[Here]:
         ValueError: There are no GPUs, or fewer than ranks on this machine.
     """
     if not started_by_torchrun():
-        here = Here(Ranks(device=device_of(device, 0)))
+        here = Here(Ranks(device=device_of(device)))
         yield here
         return
     rank, count, local = (int(os.environ[name]) for name in VARIABLES[:3])
@@ -51,23 +50,6 @@ def joined(device: Literal["auto", "cpu", "cuda"] = "auto") -> Iterator[Here]:
     finally:
         here.close()
         dist.destroy_process_group()
-
-
-def device_of(wanted: Literal["auto", "cpu", "cuda"], local_rank: int) -> torch.device:
-    """Return the device of a rank of this machine.
-
-    Raises:
-        ValueError: There are no GPUs, or fewer than ranks on this machine.
-    """
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if wanted == "cpu" or (wanted == "auto" and there == 0):
-        return torch.device("cpu")
-    if local_rank >= there:
-        raise ValueError(
-            f"train.device: got {wanted!r} and rank {local_rank} on this machine, expected a GPU "
-            f"for each rank; there are {there} here, start no more ranks, or use 'cpu'"
-        )
-    return torch.device("cuda", local_rank)
 
 
 @contextmanager

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.ranks import run_ranks
-from tests.training.parallel.towers import SIDE, batches, build
+from tests.training.parallel.towers import batches, build
 from training.config import Optim
-from training.parallel.apply import no_sync, whole
+from training.parallel.apply import no_sync
 from training.parallel.export import full_state_dict
 from training.parallel.ranks import ALONE
 
@@ -24,19 +24,11 @@ def _train(ranks, folder, image, kind, settings, *, batch_size=7):
     stepper = build(ranks, image, folder, batch_size=batch_size, kind=kind, **settings)
     log = [stepper(b, step=i) for i, b in enumerate(batches(batch_size, ranks))]
     weights = full_state_dict(stepper.objective.model)
-    averages = {"seen in evaluation": _evaluated(stepper.objective)}
+    averages = {}
     if stepper.average is not None:
         with stepper.average.shown():
             averages |= full_state_dict(stepper.objective.model)
     return log, weights, averages
-
-
-@torch.no_grad()
-def _evaluated(objective):
-    """Embed pictures from outside of the encoder, as evaluation does."""
-    pixels = torch.linspace(-1, 1, 2 * 3 * SIDE * SIDE).view(2, 3, SIDE, SIDE)
-    with whole(objective.encoder):
-        return objective.model.visual(pixels)
 
 
 def _train_all(ranks, folder):
