@@ -13,6 +13,7 @@ from training.checkpoint.state import TrainingFolder, identify
 from training.checkpoint.states import States
 from training.config import Distill, Train
 from training.evaluation.judge import Exam, Judge, judge_of
+from training.input.batch import Batch
 from training.input.batches import Batches
 from training.input.device import ahead
 from training.input.order import num_steps
@@ -99,10 +100,7 @@ def fit(
     ranks, steps = runtime.ranks, num_steps(cfg.samples_seen, cfg.batch_size)
     size = preprocess_of(objective.model).image_size
     batches = Batches.of(cfg, pairs, objective.texts, size=size, seed=seed, ranks=ranks)
-    ideal_s = ideal_time(  # counted before the model is wrapped
-        cfg, objective.model, device=ranks.device, has_text=objective.texts is not None,
-        teachers=objective.teachers,
-    )  # fmt: skip
+    ideal_s = _ideal_time(cfg, objective, ranks)  # before the model is wrapped
     objective.train()
     step = Stepper(cfg, objective, ranks=ranks, seed=seed, steps=steps)
     with torch.random.fork_rng(devices=[]), runtime.listening(), folder.states(ranks) as states:
@@ -130,6 +128,15 @@ def fit(
                     raise interrupted(stop, step=done, steps=steps, out=folder.out)
             replaced = journal.replaced()
     return step, {"seed": seed, "pairs": len(pairs), "steps": steps, "replaced": replaced}
+
+
+def _ideal_time(
+    cfg: Train | Distill, objective: Objective, ranks: Ranks
+) -> Callable[[Batch], float] | None:
+    return ideal_time(
+        cfg, objective.model, device=ranks.device, has_text=objective.texts is not None,
+        teachers=objective.teachers,
+    )  # fmt: skip
 
 
 def _judge(judge: Judge, step: Stepper, journal: Journal, done: int) -> None:

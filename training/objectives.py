@@ -10,11 +10,11 @@ from filters.open_clip_models import tokenizer
 from pipeline.pairs import Pairs
 from training.config import Distill, Train
 from training.input.batch import Batch
-from training.input.texts import Texts, texts_of, weights_digest
+from training.input.texts import Texts, texts_of
 from training.losses.distillation import feature_l2
 from training.losses.pair import pair_loss
 from training.losses.softmax import MAX_SCALE
-from training.models.build import ClipModel, ImageSide, ModelConfig, text_tower
+from training.models.build import ClipModel, ImageSide, ModelConfig, text_tower, weights_digest
 from training.models.encoder import Features, PairEncoder
 from training.models.lock import train_mode
 from training.models.matryoshka import matryoshka

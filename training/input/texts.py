@@ -5,7 +5,6 @@ Shape letters: N pairs, B of a batch, K captions of a pair, L tokens (or width o
 P parts.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.fingerprint import fingerprint
 from pipeline.pairs import Pairs
@@ -140,12 +139,3 @@ def texts_of(
         if not turn:
             ranks.barrier()
     return Texts(kind, len(columns), start_P, stems)
-
-
-def weights_digest(network: nn.Module) -> str:
-    """Return what a network's weights are known by, hex."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in network.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\0".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()

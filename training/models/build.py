@@ -1,5 +1,6 @@
 """An open_clip model made ready to train: its towers, its logit scale and bias."""
 
+import hashlib
 import json
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, cast
@@ -115,6 +116,15 @@ def model_identity(name: str) -> Any:
         return name
     folder, file = split_url(name)
     return json.loads(folder.read(file))
+
+
+def weights_digest(network: nn.Module) -> str:
+    """Return what a network's weights are known by, hex."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in network.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\0".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load_model(checkpoint: Folder) -> tuple[ClipModel, ModelConfig]:
