@@ -13,7 +13,7 @@ from pipeline.shards import list_shards
 from pipeline.staging import split_url
 from training.checkpoint.state import identify
 from training.config import Distill, Evaluate, Train
-from training.evaluation.evaluate import evaluate
+from training.evaluation.evaluate import evaluate, tasks_of
 from training.evaluation.judge import Exam
 from training.jobs import Pretraining, Teaching
 from training.loop import OnStep
@@ -85,11 +85,17 @@ class Trials:
 
 
 def exam_of(cfg: Evaluate, shards: Sequence[str]) -> Exam | None:
-    """Return tasks and held-out pairs; None without held-out shards."""
+    """Return tasks and held-out pairs; None without held-out shards.
+
+    Raises:
+        ValueError: A task cannot be run on these pairs, which is better known before training.
+    """
     if not shards:
         return None
     fields = [task.partition(":")[2] for task in cfg.tasks if ":" in task]
-    return Exam(cfg, pairs_from_shards(list_shards(shards), fields=fields))
+    heldout = pairs_from_shards(list_shards(shards), fields=fields)
+    tasks_of(cfg, heldout)
+    return Exam(cfg, heldout)
 
 
 def judge(
