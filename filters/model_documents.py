@@ -134,17 +134,18 @@ def _from_document(package: Any, document: dict[str, Any], **options: bool) -> A
 
 
 def _missing(error: Exception, config: dict[str, Any], **options: bool) -> Exception:
-    """Say which tower cannot be had."""
+    """Say which tower cannot be had, in one line."""
+    what = " ".join(str(error).split())
     hub_name, trunk = config["text_cfg"].get("hf_model_name"), config["vision_cfg"].get(TRUNK)
     if hub_name and not options.get("pretrained_image"):
         return ValueError(
             f"towers.text: got {hub_name!r}, expected 'bytes' or a Hugging Face encoder that "
-            f"open_clip knows and that can be reached; give a folder or another name ({error})"
+            f"open_clip knows and that can be reached; give a folder or another name ({what})"
         )
     if options.get("pretrained_image"):
         return ValueError(
             f"towers.image_pretrained: got {trunk!r}, expected weights of timm that can be "
-            f"reached; set it to false or choose another towers.image ({error})"
+            f"reached; set it to false or choose another towers.image ({what})"
         )
     if not trunk:
         return error

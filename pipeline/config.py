@@ -248,7 +248,9 @@ def _explain(error: ValidationError) -> str:
                 f"{where}: {finding['ctx']['error']}" if where else rule.partition(", ")[2]
             )
         else:
-            lines.append(f"{where}: got {shown}, {rule}")
+            unknown = finding["type"] == "unexpected_keyword_argument"
+            remedy = "correct its name, or remove it" if unknown else "correct it"
+            lines.append(f"{where}: got {shown}, {rule}; {remedy}")
     return "; ".join(lines)
 
 

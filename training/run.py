@@ -44,6 +44,12 @@ def check_request(cfg: Run, folder: Folder) -> None:
     for file in files:
         if file.endswith((".parquet", ".json")) and not is_file(file):
             raise ValueError(f"config: got {file}, which is no file; correct the path")
+    for name, part in (("train", cfg.train), ("distill", cfg.distill)):
+        if part is not None and part.log.evaluate_every and not cfg.data.heldout:
+            raise ValueError(
+                f"{name}.log.evaluate_every: got {part.log.evaluate_every} without held-out pairs, "
+                "expected some to evaluate on; name them in data.heldout, or set it to 0"
+            )
 
 
 def load_run(place: str, *, overrides: Sequence[str] = ()) -> Run:

@@ -12,7 +12,13 @@ from pipeline.folder import Folder
 from pipeline.pairs import Pairs
 from training.checkpoint.state import identify
 from training.config import Distill, Evaluate, Train
-from training.evaluation.evaluate import RESULTS, evaluate, heldout_of, write_results
+from training.evaluation.evaluate import (
+    RESULTS,
+    evaluate,
+    heldout_of,
+    tasks_of,
+    write_results,
+)
 from training.evaluation.judge import Exam
 from training.jobs import Pretraining, Teaching
 from training.loop import OnStep
@@ -124,10 +130,16 @@ class Trials:
 
 
 def exam_of(cfg: Evaluate, shards: Sequence[str]) -> Exam | None:
-    """Return tasks and held-out pairs; None without held-out shards."""
+    """Return tasks and held-out pairs; None without held-out shards.
+
+    Raises:
+        ValueError: A task cannot be run on these pairs, which is better known before training.
+    """
     if not shards:
         return None
-    return Exam(cfg, heldout_of(shards, cfg.tasks))
+    heldout = heldout_of(shards, cfg.tasks)
+    tasks_of(cfg, heldout)
+    return Exam(cfg, heldout)
 
 
 def judge(

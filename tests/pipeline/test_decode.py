@@ -100,7 +100,7 @@ def test_truncated_pictures_are_decode_errors(kind, share):
 
 def test_formats_that_start_other_programs_are_not_decoded():
     postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
-    with pytest.raises(DecodeError, match="cannot identify"):
+    with pytest.raises(DecodeError, match="no picture of a known format"):
         decode_rgb(postscript)
 
 

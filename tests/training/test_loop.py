@@ -166,6 +166,14 @@ def test_a_loss_that_is_not_finite_stops_the_run(toy_pairs, short, out):
         train(cfg, toy_pairs(40, seed=3), out=out, seed=5)
 
 
+def test_weights_that_the_last_steps_have_ruined_are_not_exported(toy_pairs, short, out):
+    optim = Optim(lr=1e39, warmup=0.0, grad_clip=1e30)
+    cfg = dataclasses.replace(short, optim=optim, guard=Guard(patience=100))
+    with pytest.raises(RuntimeError, match=r"weights that are not finite .* lower optim\.lr"):
+        train(cfg, toy_pairs(40, seed=3), out=out, seed=5)
+    assert not out.exists("checkpoint")
+
+
 def test_bfloat16_learns_too(toy_pairs, short, out):
     cfg = dataclasses.replace(short, precision="bfloat16")
     checkpoint = train(cfg, toy_pairs(40, seed=3), out=out, seed=5)

@@ -10,7 +10,8 @@ is. A folder belongs to one fingerprint; a run with another is refused instead o
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from pipeline.fingerprint import file_digest, fingerprint
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs
 from pipeline.staging import drop_drafts, new_folder
+from training.checkpoint.alone import alone
 from training.checkpoint.states import PATIENCE, States
 from training.config import Distill, Train
 from training.models.build import ModelConfig, model_identity
@@ -69,15 +71,24 @@ class TrainingFolder:
         if self.finished:
             self._refuse_other(json.loads(self.checkpoint.read(SUMMARY))["fingerprint"])
 
-    def states(self, ranks: Ranks) -> States:
-        """Return the resumable states, for a `with` block."""
-        return States(
-            self.out / "state",
-            identity=self.identity,
-            keep=self.keep,
-            ranks=ranks,
-            refuse=self._refuse_other,
-        )
+    @contextmanager
+    def states(self, ranks: Ranks) -> Iterator[States]:
+        """Give the resumable states to a `with` block, which has the folder to itself.
+
+        Raises:
+            RuntimeError: Another process trains in the folder.
+        """
+        with (
+            States(
+                self.out / "state",
+                identity=self.identity,
+                keep=self.keep,
+                ranks=ranks,
+                refuse=self._refuse_other,
+            ) as states,
+            alone(self.out, states.talk),
+        ):
+            yield states
 
     def finish(
         self, model: nn.Module, config: ModelConfig, summary: dict[str, Any], *, ranks: Ranks
@@ -85,6 +96,9 @@ class TrainingFolder:
         """Write the open_clip checkpoint, whole or not at all, and return its folder.
 
         All ranks call it, and get it when it is there; the first one writes.
+
+        Raises:
+            RuntimeError: A weight is not finite.
         """
         weights = full_state_dict(model)
         talk = Talk(ranks, patience=PATIENCE)
@@ -99,6 +113,7 @@ class TrainingFolder:
         summary: dict[str, Any],
         weights: Mapping[str, Tensor],
     ) -> None:
+        _require_finite(weights)
         document = {"fingerprint": self.identity, **summary}
         text = json.dumps(document, indent=2, default=str) + "\n"
         drop_drafts(self.checkpoint)
@@ -112,6 +127,16 @@ class TrainingFolder:
                 f"train: got settings or pairs with fingerprint {self.identity}, but "
                 f"{self.out.url} holds a run with {found}; give another folder, or remove that one"
             )
+
+
+def _require_finite(weights: Mapping[str, Tensor]) -> None:
+    """Refuse to export what the last steps have ruined, too few to run out of patience."""
+    wrong = [name for name, weight in weights.items() if not weight.isfinite().all()]
+    if wrong:
+        raise RuntimeError(
+            f"train: got {len(wrong)} weights that are not finite ({wrong[0]}), expected numbers; "
+            "lower optim.lr, or set precision to float32, and start again from another folder"
+        )
 
 
 def _weights_identity(checkpoint: Folder) -> str:

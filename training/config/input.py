@@ -1,5 +1,6 @@
 """Settings of what is shown: which pairs, in what order, how augmented, by how many workers."""
 
+import math
 from dataclasses import dataclass
 
 from training.config.rule import require
@@ -19,7 +20,7 @@ class Source:
 
     def __post_init__(self) -> None:
         """Refuse a source that is never shown."""
-        require("mix.share", self.share, "above 0", self.share > 0)
+        require("mix.share", self.share, "above 0, finite", 0 < self.share < math.inf)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +70,8 @@ class Augment:
     def __post_init__(self) -> None:
         """Refuse shares and probabilities out of range."""
         require("augment.min_area", self.min_area, "in (0, 1]", 0 < self.min_area <= 1)
-        require("augment.max_aspect", self.max_aspect, "at least 1", self.max_aspect >= 1)
+        aspect = self.max_aspect
+        require("augment.max_aspect", aspect, "at least 1, finite", 1 <= aspect < math.inf)
         require("augment.flip", self.flip, "in [0, 1]", 0 <= self.flip <= 1)
 
 

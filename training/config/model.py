@@ -41,14 +41,18 @@ class Towers:
     matryoshka: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse shares out of range."""
+        """Refuse shares out of range, and what would do nothing."""
         require("towers.image_size", self.image_size, "at least 0", self.image_size >= 0)
         require("towers.unlocked", self.unlocked, "at least 0", self.unlocked >= 0)
         rate = self.patch_dropout
         require("towers.patch_dropout", rate, "in [0, 1)", 0 <= rate < 1)
         require("towers.drop_path", self.drop_path, "in [0, 1)", 0 <= self.drop_path < 1)
         widths = self.matryoshka
-        require("towers.matryoshka", widths, "widths of at least 1", all(w >= 1 for w in widths))
+        distinct = len(set(widths)) == len(widths) and all(w >= 1 for w in widths)
+        require("towers.matryoshka", widths, "widths of at least 1, each once", distinct)
+        locked = self.lock_image or self.lock_text or not self.unlocked
+        rule = "0 where neither lock_image nor lock_text is set"
+        require("towers.unlocked", self.unlocked, rule, locked)
 
     @property
     def frozen_text(self) -> bool:

@@ -37,12 +37,13 @@ class Optim:
 
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
-        require("optim.lr", self.lr, "above 0", 0 < self.lr < math.inf)
+        require("optim.lr", self.lr, "above 0, finite", 0 < self.lr < math.inf)
         require("optim.warmup", self.warmup, "in [0, 1]", 0 <= self.warmup <= 1)
-        require("optim.weight_decay", self.weight_decay, "at least 0", self.weight_decay >= 0)
+        decay = self.weight_decay
+        require("optim.weight_decay", decay, "at least 0, finite", 0 <= decay < math.inf)
         require("optim.beta1", self.beta1, "in [0, 1)", 0 <= self.beta1 < 1)
         require("optim.beta2", self.beta2, "in [0, 1)", 0 <= self.beta2 < 1)
-        require("optim.epsilon", self.epsilon, "above 0", self.epsilon > 0)
+        require("optim.epsilon", self.epsilon, "above 0, finite", 0 < self.epsilon < math.inf)
         require("optim.grad_clip", self.grad_clip, "above 0", self.grad_clip > 0)
         clip = self.adaptive_clip
         require("optim.adaptive_clip", clip, "at least 0", clip >= 0)

@@ -87,6 +87,11 @@ def tasks_of(
     Raises:
         ValueError: A task cannot be run on these pairs.
     """
+    if not len(heldout):
+        raise ValueError(
+            "heldout: got shards without a pair that can be read, expected some; check the "
+            "held-out shards"
+        )
     return [_task(cfg, name, heldout) for name in cfg.tasks]
 
 
@@ -109,11 +114,12 @@ def _task(
     if kind == "retrieval" and not field:
         return "Held-out retrieval", _retrieval
     if kind == "zeroshot" and field in heldout.fields:
+        _classes(cfg, field, heldout)
         return f"Held-out {field}", partial(_zero_shot, cfg, field)
-    fields = ", ".join(f"'zeroshot:{field}'" for field in heldout.fields)
+    fields = ", ".join(f"'zeroshot:{field}'" for field in heldout.fields) or "'zeroshot:FIELD'"
     raise ValueError(
         f"tasks: got {name!r}, expected 'retrieval' or one of [{fields}]; "
-        "carry the field along when the held-out pairs are read"
+        "correct the name, or carry the field along when the held-out pairs are read"
     )
 
 
@@ -125,13 +131,8 @@ def _retrieval(seen: HeldOut) -> dict[str, float]:
 
 
 def _zero_shot(cfg: Evaluate, field: str, seen: HeldOut) -> dict[str, float]:
+    labels = _classes(cfg, field, seen.pairs)
     values = seen.pairs.fields[field]
-    labels = sorted({value for value in values if value and value not in cfg.ignore_classes})
-    if not labels:
-        raise ValueError(
-            f"zeroshot:{field}: got no class among {len(values)} pictures, expected at least one; "
-            "shorten ignore_classes or choose another field"
-        )
     number = {label: i for i, label in enumerate(labels)}
     kept = [i for i, value in enumerate(values) if value in number]
     label_N = torch.tensor([number[values[i]] for i in kept])
@@ -140,3 +141,15 @@ def _zero_shot(cfg: Evaluate, field: str, seen: HeldOut) -> dict[str, float]:
     return zero_shot_metrics(
         seen.image_ND[kept], class_CD, label_N, blank_D=blank_D, ranks=seen.encoders.ranks
     )
+
+
+def _classes(cfg: Evaluate, field: str, pairs: Pairs) -> list[str]:
+    """Return the values of a field that are classes, in order."""
+    values = pairs.fields[field]
+    labels = sorted({value for value in values if value and value not in cfg.ignore_classes})
+    if not labels:
+        raise ValueError(
+            f"zeroshot:{field}: got no class among {len(values)} pictures, expected at least one; "
+            "shorten ignore_classes or choose another field"
+        )
+    return labels

@@ -32,7 +32,8 @@ def places(
 
     Returns:
         int64 [Q] on the CPU, of all queries on all ranks: 0 if a right candidate comes first. Ties
-        count against the model, so one that gives everything the same score is never right.
+        count against the model, and so does a score that is no number: one that gives everything
+        the same score is never right.
     """
     label_Q, label_C = (t.to(query_QD.device) for t in (query_label_Q, candidate_label_C))
     place_Q = torch.zeros_like(label_Q)
@@ -41,7 +42,8 @@ def places(
         score_QC = score(query_QD[part]).to(query_QD.device)
         right_QC = label_Q[part, None] == label_C[None, :]
         best_Q1 = score_QC.masked_fill(~right_QC, -torch.inf).amax(dim=1, keepdim=True)
-        place_Q[part] = ((score_QC >= best_Q1) & ~right_QC).sum(dim=1)
+        # Not `score >= best`: NaN is neither above nor below, and would always come first.
+        place_Q[part] = (~(score_QC < best_Q1) & ~right_QC).sum(dim=1)
     return ranks.sum(place_Q).cpu()
 
 

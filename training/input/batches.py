@@ -17,11 +17,12 @@ from training.input.batch import Batch
 from training.input.making import Maker, Recipe
 from training.input.mix import Mix, order_of
 from training.input.order import Order
-from training.input.showings import showings_of
+from training.input.showings import SOME, showings_of
 from training.input.texts import Texts
 from training.input.workers import in_workers
 from training.parallel.ranks import ALONE, Ranks
 
+WEIGHTS = (1e-9, 1e9)  # the largest is in here, or float32 sums and shares of a batch lose it
 FILL_CHUNK = 256  # pictures between two looks at whether the cache is full
 
 
@@ -76,10 +77,11 @@ class Batches:
         """Return the batches that a run's settings describe, for a model of side `size`.
 
         Raises:
-            ValueError: There are too few pairs for a batch.
+            ValueError: There are too few pairs for a batch, or their weights are of no use.
         """
         how: dict[str, Any] = {}
         if isinstance(cfg, Train):
+            _require_weights(pairs, cfg.loss.weight)
             order = order_of(cfg.sampling, pairs, seed=seed, batch_size=cfg.batch_size)
             how = {"every": cfg.sampling.every, "weight": cfg.loss.weight}
         else:
@@ -123,3 +125,16 @@ class Batches:
         depth = max(loader.prefetch, loader.threads)
         places = map(self.recipe.place, steps)
         return in_threads(self.maker.make, places, threads=loader.threads, depth=depth)
+
+
+def _require_weights(pairs: Pairs, name: str) -> None:
+    """Refuse weights of which nothing would be learned, without a word."""
+    if not name:
+        return
+    weight_N, starts = pairs.weights[name], range(0, len(pairs), SOME)
+    largest = float(max(weight_N[start : start + SOME].max() for start in starts))
+    if not WEIGHTS[0] <= largest <= WEIGHTS[1]:
+        raise ValueError(
+            f"loss.weight: got {name!r}, whose largest value is {largest:g}, expected one in "
+            f"[{WEIGHTS[0]:g}, {WEIGHTS[1]:g}]; choose another column, or divide it by its mean"
+        )

@@ -17,12 +17,17 @@ def lock_towers(model: Any, towers: Towers) -> None:
     """Lock what `towers` says.
 
     Raises:
-        ValueError: The image tower cannot be locked in part.
+        ValueError: The image tower cannot be locked in part, or nothing would be left to train.
     """
     if towers.lock_image:
         lock_image(model, unlocked=towers.unlocked)
     if towers.lock_text:
         lock_text(model, unlocked=towers.unlocked)
+    if not any(p.requires_grad and p.ndim for p in model.parameters()):
+        raise ValueError(
+            "towers.lock_image, lock_text: got two towers locked with their projections, expected "
+            "more to train than the logit scale; unlock one, or set unlocked = 1"
+        )
 
 
 def lock_image(model: Any, *, unlocked: int = 0) -> None:

@@ -7,13 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.folder import Folder
-from training.config import Towers, Train
+from pipeline.shards import write_shard
+from training.config import Evaluate, Towers, Train
 from training.evaluation.evaluate import evaluate
 from training.evaluation.prompts import class_name, prompts_for
 from training.evaluation.ranking import cosines, places, share_within
 from training.evaluation.retrieval import retrieval_metrics
 from training.evaluation.zeroshot import calibrated, classifier, probabilities, zero_shot_metrics
 from training.loop import train
+from training.trials import exam_of
 
 
 def test_places_by_hand():
@@ -35,6 +37,13 @@ def test_a_model_that_says_the_same_of_everything_scores_zero():
     label_N = torch.tensor([0, 1, 2, 0, 1, 2])
     assert zero_shot_metrics(same_ND, same_ND[:3], label_N)["acc1"] == 0
     assert retrieval_metrics(same_ND, same_ND[:3], label_N)["mean_recall@1"] == 0
+
+
+def test_a_model_that_says_nothing_at_all_scores_zero():
+    nan_ND = torch.full((6, 4), torch.nan)
+    label_N = torch.tensor([0, 1, 2, 0, 1, 2])
+    assert zero_shot_metrics(nan_ND, nan_ND[:3], label_N)["acc1"] == 0
+    assert retrieval_metrics(nan_ND, nan_ND[:3], label_N)["mean_recall@1"] == 0
 
 
 @given(st.integers(0, 2**31), st.integers(2, 12), st.integers(1, 40))
@@ -171,6 +180,16 @@ def test_calibration_is_off_until_it_is_asked_for(toy_pairs, checkpoint):
 def test_an_unknown_task_names_the_known_ones(toy_pairs, checkpoint, task):
     with pytest.raises(ValueError, match=f"got '{task}', expected 'retrieval' or one of .*shape"):
         evaluate(checkpoint, toy_pairs(30, seed=4), tasks=(task,), batch_size=16)
+
+
+def test_what_cannot_be_judged_is_refused_before_there_is_a_checkpoint(toy_pairs, tmp_path):
+    shard = toy_pairs(4, seed=4).shards[0]
+    with pytest.raises(ValueError, match="zeroshot:nope: got no class among 4 pictures"):
+        exam_of(Evaluate(tasks=("zeroshot:nope",)), [shard])
+    empty = tmp_path / "00000.tar"
+    write_shard(empty, [])
+    with pytest.raises(ValueError, match="heldout: got shards without a pair"):
+        exam_of(Evaluate(tasks=("retrieval",)), [str(empty)])
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(toy_pairs, tmp_path):

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from training.config import Augment, Loader
+from pipeline.pairs import Pairs
+from training.config import Augment, Loader, Loss, Train
 from training.input.batches import Batches
 from training.input.making import Maker
 from training.input.order import Order
@@ -143,3 +144,15 @@ def test_a_step_is_made_when_it_is_wanted_and_not_long_before(toy_pairs, monkeyp
     next(coming)
     coming.close()
     assert len(made) <= 1 + 3
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-45, 1e38])
+def test_weights_that_would_teach_nothing_are_refused(tiny_model, value):
+    pairs = Pairs.of(
+        ["s"], shard_N=[0] * 20, offset_N=[0] * 20, size_N=[0] * 20,
+        uids=[i.to_bytes(16, "big") for i in range(20)], captions={"caption": ["x"] * 20},
+        weights={"w": [value] * 20},
+    )  # fmt: skip
+    cfg = Train(model=tiny_model, loss=Loss(weight="w"), batch_size=4)
+    with pytest.raises(ValueError, match=r"loss\.weight: got 'w', whose largest value is"):
+        Batches.of(cfg, pairs, None, size=8, seed=0, ranks=ALONE)

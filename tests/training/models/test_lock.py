@@ -60,8 +60,8 @@ def test_the_last_groups_of_a_trunk_train(tiny_model):
 
 def test_groups_of_open_clips_own_towers_end_with_the_projection(own):
     name = own(OWN_VIT)
-    model = locked(name, lock_image=True, lock_text=True)
-    assert trained(model, "visual") == trained(model, "text") == set()
+    assert trained(locked(name, lock_image=True), "visual") == set()
+    assert trained(locked(name, lock_text=True), "text") == set()
     model = locked(name, lock_image=True, lock_text=True, unlocked=1)
     assert trained(model, "visual") == {"proj"}
     assert trained(model, "text") == {"text_projection"}
@@ -98,3 +98,18 @@ def test_recomputed_activations_give_the_same_gradient(own, image):
     assert kept.keys() == recomputed.keys()
     for name, grad in kept.items():
         torch.testing.assert_close(recomputed[name], grad, rtol=0, atol=0, msg=name)
+
+
+def test_two_towers_locked_with_their_projections_are_refused(own, tiny_model):
+    towers = {"lock_image": True, "lock_text": True}
+    with pytest.raises(ValueError, match="expected more to train than the logit scale"):
+        locked(own(OWN_VIT), **towers)
+    assert trained(locked(own(OWN_VIT), **towers, unlocked=1), "visual") == {"proj"}
+    assert trained(locked(tiny_model, **towers), "visual")  # a timm trunk's projection trains
+
+
+def test_what_would_change_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"towers\.unlocked: got 2, expected 0 where neither"):
+        Towers(unlocked=2)
+    with pytest.raises(ValueError, match=r"towers\.matryoshka: got \(8, 8\)"):
+        Towers(matryoshka=(8, 8))
