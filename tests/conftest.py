@@ -1,9 +1,13 @@
-"""What every test may use: one intra-op thread, and a small pool of drawn pictures."""
+"""What every test may use: one thread per process, and a small pool of drawn pictures."""
 
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_ENABLE_UINT_METRICS", "0")
+# Before numpy is imported, and of the processes that tests start, too: where several tests run at
+# once, BLAS's threads wait for each other busily, and an `eigh` takes ten times the processor time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import fsspec
 import pytest
