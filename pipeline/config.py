@@ -7,6 +7,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -171,6 +172,11 @@ def _require_distinct(
         )
 
 
+@cache  # building one for a whole run takes longer than reading a config
+def _adapter(tree: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(tree)
+
+
 def load_config(path: Path, tree: type[T], *, overrides: Sequence[str] = ()) -> T:
     """Read a TOML file into a tree of frozen dataclasses, after applying `a.b=c` overrides.
 
@@ -187,7 +193,7 @@ def load_config(path: Path, tree: type[T], *, overrides: Sequence[str] = ()) -> 
     for override in overrides:
         _apply(document, override)
     try:  # JSON mode, so that a TOML array may become a tuple although types are strict
-        return TypeAdapter(tree).validate_json(json.dumps(document, default=str))
+        return _adapter(tree).validate_json(json.dumps(document, default=str))
     except ValidationError as error:
         raise ValueError(f"config: {path}: {_explain(error)}") from error
 
@@ -265,7 +271,7 @@ def _shown(value: Any) -> str:
 
 def dump_config(config: Any) -> str:
     """Write a resolved tree as TOML; values that are None are left out, as TOML has none."""
-    return tomli_w.dumps(_without_none(TypeAdapter(type(config)).dump_python(config, mode="json")))
+    return tomli_w.dumps(_without_none(_adapter(type(config)).dump_python(config, mode="json")))
 
 
 def _without_none(value: Any) -> Any:

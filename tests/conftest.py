@@ -1,9 +1,14 @@
-"""What every test may use: one intra-op thread, and a small pool of drawn pictures."""
+"""What every test may use: one thread per process, and a small pool of drawn pictures."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_ENABLE_UINT_METRICS", "0")
+# Before numpy is imported, and of the processes that tests start, too: where several tests run at
+# once, BLAS's threads wait for each other busily, and an `eigh` takes ten times the processor time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import fsspec
 import pytest
@@ -14,6 +19,29 @@ from tests.faulty import faulty_store
 from tests.toy import build_pool
 
 torch.set_num_threads(1)
+
+# A file is one process's from its first test to its last, so these, the longest first, may not come
+# late: the other process would have nothing left to do meanwhile.
+LONGEST = (
+    "integration/test_demo.py",
+    "integration/test_cli.py",
+    "training/runs/test_ray_train.py",
+    "integration/test_flow.py",
+    "integration/test_faults.py",
+    "integration/test_again.py",
+    "integration/test_poison.py",
+    "integration/test_cluster.py",
+    "integration/test_detection.py",
+    "integration/test_urls.py",
+    "training/test_loop.py",
+    "training/runs/test_torchrun.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    rank = {here / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture(scope="session")

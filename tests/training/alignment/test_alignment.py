@@ -1,5 +1,9 @@
 """The alignment score finds swapped captions of planted concepts, and never scores what it saw."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -192,3 +196,9 @@ def test_a_view_is_scored_by_the_models_that_score_the_picture():
     assert np.flatnonzero(np.isnan(found["masked"])).tolist() == [3]
     differs = np.abs(found["picture"] - found["masked"]) > 1e-5
     assert np.flatnonzero(differs).tolist() == [4]
+
+
+def test_settings_come_without_torch():
+    """Else every command, `--help` too, would take twice as long to start."""
+    code = "import sys, thresher; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
