@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pipeline.folder import Folder
 from pipeline.index.digest import digest_of
@@ -167,21 +167,6 @@ def pairs_from_shards(urls: Sequence[str], *, fields: Sequence[str] = ()) -> Pai
         captions={"caption": [r[4] for r in rows]},
         fields={name: [str(r[5].get(name, "")) for r in rows] for name in fields},
     )
-
-
-def select(pairs: Pairs, subset: NDArray[np.void]) -> Pairs:
-    """Return the pairs of a `subset.npy`, in its order; a repeated uid gives repeated pairs.
-
-    Raises:
-        ValueError: The subset names a uid that no shard of the pool holds.
-    """
-    position = {uid: i for i, uid in enumerate(pairs.uid_N.tolist())}
-    wanted = subset.tolist()
-    missing = [uid for uid in wanted if uid not in position]
-    if missing:
-        high, low = missing[0]
-        raise not_held(f"{high:016x}{low:016x}", len(missing))
-    return pairs.take(np.array([position[uid] for uid in wanted], np.int64))
 
 
 def not_held(uid: str, count: int) -> ValueError:

@@ -25,7 +25,6 @@ from pipeline.executors import some_at_once
 from pipeline.fingerprint import fingerprint
 from pipeline.folder import Folder
 from pipeline.index.parts import uids_from_bytes
-from pipeline.pairs import Pairs
 from pipeline.schema import UID_BYTES, UID_DTYPE, Reason
 from pipeline.scores import Scores
 from pipeline.tables import encode, parquet_writer, uid_words
@@ -79,34 +78,6 @@ def write_subset(folder: Folder, decisions: Decisions, place: Place) -> str:
     digest = _write(folder, (ranges.read(p) for p in held), kept)
     scratch.remove_all()
     return digest
-
-
-def pairs_of(scores: Scores) -> Pairs:
-    """Return every readable pair of the pool, each uid once, sorted, from what was decided alone.
-
-    Args:
-        scores: With the columns of `Decisions`.
-    """
-    columns = ("shard", "uid", "offset", "size", "caption", REASON, "p_keep")
-    parts = []
-    for shard in range(len(scores)):
-        table = decisions_of(scores, (), shard, columns)
-        is_first = pc.not_equal(table.column(REASON), str(Reason.REPEATED_UID))
-        parts.append(table.filter(pc.and_(pc.is_valid(table.column("p_keep")), is_first)))
-    table = pa.concat_tables(parts).sort_by("uid")
-    return Pairs.of(
-        scores.shards,
-        shard_N=table.column("shard").to_numpy(),
-        offset_N=table.column("offset").to_numpy(),
-        size_N=table.column("size").to_numpy(),
-        uids=table.column("uid").to_pylist(),
-        captions={"caption": table.column("caption").to_pylist()},
-    )
-
-
-def read_subset(folder: Folder) -> NDArray[np.void]:
-    """Read `subset.npy`, dtype `u8,u8`; pickles are refused."""
-    return np.lib.format.read_array(io.BytesIO(folder.read("subset.npy")), allow_pickle=False)
 
 
 def _require_some(decisions: Decisions) -> None:

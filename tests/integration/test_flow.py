@@ -21,10 +21,10 @@ import pytest
 import pipeline.cells.decoding
 import pipeline.executors.local
 from filters.extract.ocr import TextInImage
-from pipeline.deciding.subset import pairs_of, read_subset
 from pipeline.executors import run_local, run_on_ray
 from pipeline.folder import Folder
 from pipeline.health import scores_of, status, strike, verify
+from pipeline.index.build import index_of_scores
 from pipeline.index.parts import uids_from_bytes
 from pipeline.scores import Scores
 from pipeline.shards import write_shard
@@ -58,7 +58,7 @@ def no_pixels(*_args, **_kwargs):
 
 def test_a_run_leaves_what_the_contract_names(reference):
     out, summary = reference
-    subset = read_subset(Folder(str(out / "subset")))
+    subset = np.load(out / "subset" / "subset.npy")  # refuses pickles
     assert subset.dtype == np.dtype("u8,u8")
     assert subset.tolist() == sorted(subset.tolist())
     chosen = pq.read_table(out / "subset" / "subset.parquet")
@@ -245,8 +245,13 @@ def test_of_two_pairs_with_one_uid_training_sees_the_one_that_was_kept(load, tmp
         write_shard(tmp_path / f"{shard}.tar", members)
     cfg = load("ensemble.prior=0.9", "concepts.keep=1.0", shards=tmp_path)
     run(cfg, out=tmp_path / "run", execute=run_local)
-    pool = pairs_of(scores_of(Folder(str(tmp_path / "run"))))
-    assert sorted(pool.captions) == [f"text 0 of {i}" for i in range(8)]
+    scores, home = scores_of(Folder(str(tmp_path / "run"))), Folder(str(tmp_path / "home"))
+    subset = str(tmp_path / "run" / "subset" / "subset.npy")
+    kept = [low for _, low in np.load(subset).tolist()]
+    assert kept
+    for subsets, expected in (([], range(8)), ([subset], kept)):
+        shown = index_of_scores(scores, subsets, home=home, execute=run_local)
+        assert sorted(shown.captions) == [f"text 0 of {i}" for i in expected]
 
 
 def test_verify_misses_a_table_that_is_gone(reference, tmp_path):

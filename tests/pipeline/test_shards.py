@@ -4,11 +4,10 @@ import io
 import json
 import tarfile
 
-import numpy as np
 import pytest
 
 from pipeline.index.parts import uids_from_bytes
-from pipeline.pairs import pairs_from_shards, select
+from pipeline.pairs import pairs_from_shards
 from pipeline.samples import Limits, read_shard, uid_from
 from pipeline.schema import Reason
 from pipeline.shards import list_shards, read_range, write_shard
@@ -156,19 +155,16 @@ def test_shards_in_memory_are_read_through_fsspec():
     assert [s.status for s in read_shard(url)] == [Reason.OK]
 
 
-def test_pairs_are_sorted_by_uid_and_selected_with_copies(tmp_path):
+def test_pairs_are_sorted_by_uid_and_taken_with_copies(tmp_path):
     url = shard(
         tmp_path, [*pair("x", meta={"uid": "2", "category": "c"}), *pair("y", meta={"uid": "1"})]
     )
     pairs = pairs_from_shards([url], fields=["category"])
     assert pairs.uid_N.tolist() == [(0, 1), (0, 2)]
     assert list(pairs.fields["category"]) == ["", "c"]
-    two, one = uids_from_bytes(bytes(15) + b"\2"), uids_from_bytes(bytes(15) + b"\1")
-    chosen = select(pairs, np.concatenate([two, two, one]))
+    chosen = pairs.take([1, 1, 0])
     assert chosen.uid_N.tolist() == [(0, 2), (0, 2), (0, 1)]
     assert chosen.image_bytes(0) == pair("x")[0][1]
-    with pytest.raises(ValueError, match="00000000000000000000000000000009"):
-        select(pairs, uids_from_bytes(bytes(15) + b"\x09"))
 
 
 def test_uids_split_into_a_high_and_a_low_word():

@@ -15,9 +15,10 @@ import pipeline.deciding.subset
 from filters.rules import Band, Condition
 from pipeline.columns.stages import Place, column_stage
 from pipeline.deciding.decisions import Decisions, count_reasons, decisions_of, undecided
-from pipeline.deciding.subset import pairs_of, read_subset, write_subset
+from pipeline.deciding.subset import write_subset
 from pipeline.executors import run_local
 from pipeline.folder import Folder
+from pipeline.index.build import index_of_scores
 from pipeline.index.parts import uids_from_bytes
 from pipeline.tables import encode, parquet_writer
 from pipeline.votes import cast_votes
@@ -130,7 +131,7 @@ def test_bytes_are_those_by_hand_however_the_pool_lies(
     digest = write_subset(Folder(str(out)), decisions, place)
     assert written(out) == expected(truth, row_group=1 << 20)
     assert digest == hashlib.sha256((out / "subset.npy").read_bytes()).hexdigest()
-    assert len(read_subset(Folder(str(out)))) == decisions.reasons["ok"]
+    assert len(np.load(out / "subset.npy")) == decisions.reasons["ok"]
     assert (out / "concepts.parquet").read_bytes() == encode(decisions.concepts)
     assert not (tmp_path / "scratch").exists() or not any((tmp_path / "scratch").iterdir())
 
@@ -220,14 +221,16 @@ def test_of_every_row_it_is_told_what_was_decided(pool, truth, two):
         decisions_of(decisions.scores, (), 0, ["nope"])
 
 
-def test_pairs_are_the_readable_ones_each_uid_once(truth, two):
-    decisions, _, _ = two
+def test_training_is_shown_what_was_kept_or_every_readable_uid_once(truth, two, out):
+    decisions, place, _ = two
+    write_subset(out, decisions, place)
     rows = [
         r for r in truth.to_pylist() if r["p_keep"] is not None and r["reason"] != "repeated_uid"
     ]
-    pairs = pairs_of(decisions.scores)
-    uids = uids_from_bytes(b"".join(sorted(row["uid"] for row in rows)))
-    assert pairs.uid_N.tolist() == uids.tolist()
-    assert len(set(pairs.uid_N.tolist())) == len(pairs) == len(rows)
-    assert pairs.shards == decisions.scores.shards
-    assert (pairs.shard_N.dtype, pairs.size_N.tolist()) == (np.int32, [1] * len(rows))
+    kept = [row for row in rows if row["reason"] == "ok"]
+    for expected_rows, subsets in ((rows, []), (kept, [out.path("subset.npy")])):
+        pairs = index_of_scores(decisions.scores, subsets, home=out, execute=run_local)
+        uids = uids_from_bytes(b"".join(sorted(row["uid"] for row in expected_rows)))
+        assert pairs.uid_N[:].tolist() == uids.tolist()
+        assert len(pairs) == len(expected_rows)
+        assert list(pairs.shards) == list(decisions.scores.shards)

@@ -15,6 +15,7 @@ from pipeline.folder import Folder
 from pipeline.pairs import Pairs
 from training.config import Distill, Log, Save, Workers
 from training.distill import distill
+from training.jobs import Pretraining
 from training.models.build import build_model
 from training.runs.launch import launch
 from training.runs.runtime import Runtime
@@ -25,34 +26,45 @@ STEPS, BATCH = 6, 10  # no multiple of the ranks: their shares differ
 
 @dataclass(frozen=True, kw_only=True)
 class Teach:
-    """A job; `kill` is a step after which rank 1 dies, once, by SIGKILL."""
+    """A job."""
 
     cfg: Distill
     teacher: Folder
     pairs: Pairs
     out: Folder
-    kill: int = 0
 
     def __call__(self, runtime: Runtime) -> str:
         torch.set_num_threads(1)
-
-        def listen(entry):
-            died = Path(self.out.url, "died")
-            if entry["step"] == self.kill and runtime.ranks.rank == 1 and not died.exists():
-                died.write_text("")
-                os.kill(os.getpid(), signal.SIGKILL)
-            runtime.report({"step": entry["step"]})
-
         return distill(
-            self.cfg, self.teacher, self.pairs, out=self.out, seed=5, runtime=runtime,
-            on_step=listen,
+            self.cfg, self.teacher, self.pairs, out=self.out, seed=5, runtime=runtime
         ).url  # fmt: skip
 
 
-def make(tiny_model, pairs, folder, *, every=2, kill=0):
+@dataclass(frozen=True, kw_only=True)
+class Mortal(Pretraining):
+    """A job; `kill` is a step after which rank 1 dies, once, by SIGKILL."""
+
+    kill: int
+
+    def __call__(self, runtime: Runtime) -> Folder:
+        torch.set_num_threads(1)
+        report = runtime.report
+
+        def die(metrics):
+            died = Path(self.out.url, "died")
+            if metrics["step"] == self.kill and runtime.ranks.rank == 1 and not died.exists():
+                died.write_text("")
+                os.kill(os.getpid(), signal.SIGKILL)
+            report(metrics)
+
+        runtime.report = die
+        return super().__call__(runtime)
+
+
+def make(tiny_model, pairs, folder, *, every=2):
     """Return a job in a folder of its own, with a teacher beside it.
 
-    Its tower keeps no running statistics, which would be of a rank's own pictures.
+    Its tower has no batch norms, which see a rank's own pictures: one rank does as two do.
     """
     document = json.loads(Path(tiny_model).read_text())
     document["vision_cfg"]["timm_model_name"] = "test_convnext"
@@ -68,7 +80,7 @@ def make(tiny_model, pairs, folder, *, every=2, kill=0):
         save=Save(every=every),
         log=Log(every=1),
     )
-    return Teach(cfg=cfg, teacher=teacher, pairs=pairs, out=folder / "run", kill=kill)
+    return Teach(cfg=cfg, teacher=teacher, pairs=pairs, out=folder / "run")
 
 
 def main() -> None:

@@ -1,22 +1,47 @@
 """Ray Train: ranks that die are started again, and nothing is lost or different."""
 
 import dataclasses
+import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+import thresher
+import training.trials
+from pipeline.executors import run_local
 from pipeline.executors.cluster import connected
 from pipeline.folder import Folder
 from tests.ranks import run_ranks
-from tests.training.runs.jobs import STEPS, make
+from tests.training.conftest import MODELS
+from tests.training.runs.jobs import Mortal
 from training.config import Workers
+from training.run import load_run
 from training.runs.launch import launch
 from training.runs.runtime import Here
 
 ROOT = Path(__file__).parents[3]
 TWO = Workers(count=2, cpus=0.5, failures=1)
+STEPS = 6
+CONFIG = """
+[data]
+shards = ["{pool}"]
+[train]
+model = "{model}"
+samples_seen = 66
+batch_size = 11
+device = "cpu"
+[train.workers]
+count = 2
+cpus = 0.5
+failures = 1
+[train.save]
+every = 2
+[train.log]
+every = 1
+"""
 BLOCKED = """
 import sys
 sys.modules["ray"] = None  # any import of it raises
@@ -40,18 +65,30 @@ def cluster():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
-def test_a_rank_killed_in_the_middle_changes_nothing(cluster, toy_pairs, tiny_model, tmp_path):
-    """The same weights as those of undisturbed ranks that never saw Ray."""
-    pairs, seen = toy_pairs(30, seed=3, corrupt=(7,)), []
-    job = make(tiny_model, pairs, Folder(str(tmp_path)), kill=5)
+def test_a_rank_killed_in_the_middle_changes_nothing(cluster, pool, tmp_path, monkeypatch):
+    """By the front door, with batch norms: the weights of undisturbed ranks that never saw Ray."""
+    jobs, seen = [], []
+
+    def mortal(**job):
+        jobs.append(Mortal(**job, kill=5))
+        return jobs[-1]
+
+    monkeypatch.setattr(training.trials, "Pretraining", mortal)
+    monkeypatch.setattr(thresher, "watched_steps", lambda _title: nullcontext(seen.append))
+    config = tmp_path / "small.toml"
+    config.write_text(CONFIG.format(pool=pool, model=MODELS / "tiny.json"))
+    out = tmp_path / "run"
+    summary = thresher.run(load_run(str(config)), out=out, execute=run_local, ray=cluster)
+    (job,) = jobs
+    assert job.out.url == str(out / summary["runs"]["subset"])
+    assert job.out.exists("died")
     calm = dataclasses.replace(job, kill=0, out=Folder(str(tmp_path / "calm")))
     run_ranks(as_rank, 2, tmp_path, calm)
-    url = launch(job, TWO, here=Here(), address=cluster, out=job.out, on_report=seen.append)
-    assert (job.out).exists("died")
-    assert url == (job.out / "checkpoint").url
     files = (calm.out / "checkpoint").files()
     assert (job.out / "checkpoint").files() == files
     assert all((job.out / "checkpoint").read(f) == (calm.out / "checkpoint").read(f) for f in files)
+    written = (job.out.read("metrics.jsonl")).splitlines()
+    assert [json.loads(line)["step"] for line in written] == list(range(1, STEPS + 1))
     assert seen
     assert seen[-1]["step"] <= STEPS
 
