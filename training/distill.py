@@ -3,7 +3,7 @@
 from filters.open_clip_models import tokenizer
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs
-from training.checkpoint.state import TrainingFolder, identify
+from training.checkpoint.folder import TrainingFolder, identify
 from training.config import Distill
 from training.evaluation.judge import Exam, judge_of
 from training.loop import OnStep, fit

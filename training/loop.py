@@ -9,7 +9,7 @@ from filters.open_clip_models import preprocess_of, tokenizer
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs
 from training.checkpoint.due import Due
-from training.checkpoint.state import TrainingFolder, identify
+from training.checkpoint.folder import TrainingFolder, identify
 from training.checkpoint.states import States
 from training.config import Distill, Train
 from training.evaluation.judge import Exam, Judge, judge_of

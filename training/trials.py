@@ -10,7 +10,7 @@ from pipeline.fingerprint import file_digest, fingerprint
 from pipeline.flow import Clock
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs
-from training.checkpoint.state import identify
+from training.checkpoint.folder import identify
 from training.config import Distill, Evaluate, Train
 from training.evaluation.evaluate import (
     RESULTS,

@@ -15,7 +15,7 @@ from filters.open_clip_models import ensure_torchvision
 from pipeline.index.parts import uids_from_bytes
 from pipeline.pairs import Pairs, pairs_from_shards
 from thresher import app, load_run
-from training.checkpoint.state import identify
+from training.checkpoint.folder import identify
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """

@@ -16,8 +16,8 @@ from torch.distributed.fsdp import fully_shard
 from pipeline.folder import Folder
 from pipeline.transient import DiskFull
 from tests.ranks import run_ranks
+from training.checkpoint.folder import TrainingFolder
 from training.checkpoint.parts import Moments, Weights
-from training.checkpoint.state import TrainingFolder
 from training.parallel.ranks import ALONE
 
 
