@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.samples import Limits
 from pipeline.schema import Reason
@@ -212,6 +212,8 @@ def _guarded(decode: Callable[[], T]) -> T:
         raise
     except Image.DecompressionBombError as error:  # Pillow's own, higher bound
         raise DecodeError(Reason.TOO_MANY_PIXELS, str(error)) from error
+    except UnidentifiedImageError as error:  # whose own text names an address in memory
+        raise DecodeError(Reason.DECODE_ERROR, "cannot identify the kind of picture") from error
     except Exception as error:  # decoders raise anything from OSError to struct.error on junk
         raise DecodeError(Reason.DECODE_ERROR, f"{type(error).__name__}: {error}") from error
 
