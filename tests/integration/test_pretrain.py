@@ -1,8 +1,11 @@
 """Pretraining alone, as the front door has it: shards that nobody curated, to a judged encoder."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +198,29 @@ def test_two_ranks_by_torchrun_train_what_one_process_trains(finished, config, t
     found, expected = load_file(folder / name), load_file(trained(out) / name)
     for key, weight in expected.items():
         torch.testing.assert_close(found[key], weight, rtol=1e-3, atol=1e-5, msg=key)
+
+
+def readmes_commands():
+    """Return README's commands that pretrain, each as a list of words."""
+    text = (ROOT / "README.md").read_text().split("\n## Pretraining\n")[1]
+    (block,) = re.findall(r"```\n(.*?)```", text, re.S)[:1]
+    lines = block.replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def test_readmes_commands(pool, tmp_path, monkeypatch):
+    """All three ask for what there is; the one for a laptop is done, smaller."""
+    monkeypatch.chdir(ROOT)
+    laptop, torchrun, cluster = readmes_commands()
+    assert torchrun[:5] == ["torchrun", "--nproc-per-node", "8", "-m", "thresher"]
+    for words in (laptop, torchrun[4:], cluster):
+        command, train, config, *rest = words
+        assert (command, train) == ("thresher", "train")
+        sets = [value for flag, value in pairwise(rest) if flag == "--set"]
+        assert load_run(config, overrides=sets).train is not None
+    small = [f'data.shards=["{pool}"]', f'data.heldout=["{pool}"]', "train.samples_seen=32"]
+    small += ["train.batch_size=16"]
+    flags = [part for each in small for part in ("--set", each)]
+    out = tmp_path / "run"
+    printed = thresher(*laptop[1:], *flags, "--out", out, "--ray", "off")
+    assert printed.splitlines()[-1] == f"subset: {trained(out)}/checkpoint"
