@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 
 from filters.open_clip_models import preprocess_of
 from pipeline.pairs import Pairs
@@ -107,7 +108,8 @@ def judge_of(
 def _only_looked_at(objective: Objective, device: torch.device) -> Iterator[None]:
     """Eval mode, generators and modes put back; what is compiled runs as it was written.
 
-    Another mode and other shapes would have it compiled anew, for minutes.
+    Another mode and other shapes would have it compiled anew, for minutes. What FSDP has gathered
+    is let go: it is what was judged, averages maybe, and the next step would go on with it.
     """
     every = {*objective.model.modules(), *objective.encoder.modules()}
     modes = {module: module.training for module in every}
@@ -120,3 +122,5 @@ def _only_looked_at(objective: Objective, device: torch.device) -> Iterator[None
     finally:
         for module, mode in modes.items():
             module.training = mode
+            if isinstance(module, FSDPModule):
+                module.reshard()

@@ -10,7 +10,7 @@ from safetensors.torch import load
 from filters.open_clip_models import tokenizer
 from tests.ranks import run_ranks
 from tests.stopping import Stopped, stop_at
-from training.config import Evaluate, Log, Save, Towers, Train
+from training.config import Evaluate, Log, Optim, Parallel, Save, Towers, Train
 from training.evaluation.encoders import encoders_of, turns
 from training.evaluation.evaluate import evaluate, run_tasks
 from training.evaluation.heldout import see
@@ -19,6 +19,7 @@ from training.log.sink import TIMINGS
 from training.loop import train
 from training.models.build import build_model
 from training.parallel.ranks import ALONE, Ranks
+from training.runs.runtime import Here
 
 EXAM = Evaluate(
     tasks=("zeroshot:shape", "retrieval"), batch_size=4, templates=("a {c} thing", "{c}")
@@ -92,6 +93,31 @@ def test_a_run_that_is_watched_ends_like_one_that_is_not(toy_pairs, short, out):
         train(short, pairs, out=out / "cut", seed=5, exam=exam, on_step=stop_at(8))
     train(short, pairs, out=out / "cut", seed=5, exam=exam)
     assert _lines(out / "cut") == lines
+
+
+def _watched_and_not(ranks, cfg, pairs, exam, out):
+    losses = {}
+    for name, given in (("plain", None), ("watched", exam)):
+        seen = losses.setdefault(name, [])
+        train(
+            cfg, pairs, out=out / name, seed=5, runtime=Here(ranks), exam=given,
+            on_step=lambda entry, seen=seen: seen.append((entry["loss"], entry["grad_norm"])),
+        )  # fmt: skip
+    return losses
+
+
+def test_averages_of_a_sharded_model_are_judged_and_not_trained_on(toy_pairs, short, out, tmp_path):
+    cfg = dataclasses.replace(
+        short, samples_seen=4 * 16, optim=Optim(average=0.9), parallel=Parallel(kind="fsdp"),
+        log=Log(every=1, evaluate_every=2),
+    )  # fmt: skip
+    exam = Exam(dataclasses.replace(EXAM, tasks=("retrieval",)), toy_pairs(8, seed=4))
+    said = run_ranks(_watched_and_not, 2, tmp_path, cfg, toy_pairs(40, seed=3), exam, out)
+    for losses in said:
+        assert len(losses["plain"]) == 4
+        assert losses["watched"] == losses["plain"]
+    ours, theirs = (_weights(out / name / "checkpoint") for name in ("plain", "watched"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_tasks_are_checked_before_anything_is_trained(toy_pairs, short, out):
