@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import entr, expit
 
 FARTHEST = 5.0  # standard deviations; a number beyond counts as there
@@ -201,6 +200,8 @@ def _fit(
     feature_NF: NDArray[np.float64], target_N: NDArray[np.float64], l2: float
 ) -> tuple[NDArray[np.float64], float, dict[str, Any]]:
     """Return weights and bias, which is free of the penalty, and what there is to tell."""
+    from scipy.optimize import minimize
+
     entropy = float((entr(target_N) + entr(1 - target_N)).mean())
 
     def divergence(logit_N: NDArray[np.float64]) -> float:

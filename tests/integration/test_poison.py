@@ -27,7 +27,7 @@ def captions(marker="", number=40, at=(BAD,)):
 
 @pytest.mark.parametrize(
     ("marker", "status", "attempts", "number"),
-    [(KILLS, "cell_died", 2, 40), (HANGS, "timeout", 1, 8)],
+    [(KILLS, "cell_died", 2, 16), (HANGS, "timeout", 1, 8)],
 )
 def test_a_sample_that_ends_its_cell_costs_its_own_row(tmp_path, marker, status, attempts, number):
     for name, bad in (("clean", ""), ("poisoned", marker)):

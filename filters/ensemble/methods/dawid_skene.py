@@ -9,7 +9,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from filters.ensemble.methods.base import Known, Method
 from filters.ensemble.methods.symbols import (
@@ -122,6 +121,8 @@ def _named(share_MXK: Floats) -> NDArray[np.int64]:
     are rates of votes within a hidden class, summed over rules, so that a common class or a rule
     with many votes for it decides nothing.
     """
+    from scipy.optimize import linear_sum_assignment
+
     mass_K = share_MXK[0].sum(axis=0)
     rate_KK = ratio(share_MXK[:, 1:].sum(axis=0), mass_K, np.zeros(1))  # votes x hidden classes
     _, order_K = linear_sum_assignment(rate_KK, maximize=True)

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment, minimize
 
 from filters.ensemble.methods.base import Known, Method
 from filters.ensemble.methods.matrix_loss import MatrixLoss
@@ -90,6 +89,8 @@ class Snorkel(Method):
         Rates are in units of the root of a vote's share, so that rare votes do not wait for
         frequent ones.
         """
+        from scipy.optimize import minimize
+
         shape, unit_R1 = loss.guess_RK.shape, np.sqrt(loss.share_R)[:, None]
         whole = loss.whole
 
@@ -130,6 +131,8 @@ def most_trusting(mu_MKK: NDArray[np.float64], prior_K: NDArray[np.float64]) -> 
 
     Classes that are as likely as each other can change places without changing the loss.
     """
+    from scipy.optimize import linear_sum_assignment
+
     right_KK = mu_MKK.sum(axis=0) * prior_K
     rounded_K = np.round(prior_K, PRIOR_DECIMALS)
     order_K = np.arange(len(prior_K))
