@@ -161,9 +161,12 @@ def curate_command(config: Config, sets: Sets = None, out: Out = None, ray: Ray 
 
 @app.command("train")
 def train_command(config: Config, sets: Sets = None, out: Out = None, ray: Ray = "local") -> None:
-    """Shards to encoder: curate if need be, train on the subset, evaluate; also under torchrun.
+    """Shards to encoder: curate if the config says how, train, evaluate.
 
-    Example: thresher train configs/demo.toml --set train.samples_seen=50000
+    A config without [[extract]] trains on the shards as they are, or on train.sampling.subset.
+    The ranks are this process, those of torchrun (with --ray off), or train.workers of Ray.
+
+    Example: thresher train configs/pretrain/cpu-small.toml --set train.samples_seen=50000
     """
     _run(config, sets, out, ray, "train")
 
@@ -200,7 +203,7 @@ def demo(
 
 @app.command()
 def plan(config: Config, sets: Sets = None, out: Out = None) -> None:
-    """What a run would do; runs nothing and opens no shard.
+    """What a run would do, and what training costs; runs nothing and opens no shard.
 
     Example: thresher plan configs/demo.toml
     """

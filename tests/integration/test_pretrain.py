@@ -197,6 +197,8 @@ def test_two_ranks_by_torchrun_train_what_one_process_trains(finished, config, t
     name = "checkpoint/open_clip_model.safetensors"
     found, expected = load_file(folder / name), load_file(trained(out) / name)
     for key, weight in expected.items():
+        if key.endswith("attn.in_proj_bias"):  # attention does not see that of its keys
+            weight.chunk(3)[1].copy_(found[key].chunk(3)[1])
         torch.testing.assert_close(found[key], weight, rtol=1e-3, atol=1e-5, msg=key)
 
 
