@@ -1,11 +1,13 @@
 """Batches made by processes of their own, handed over in shared memory, in order."""
 
 import logging
+import os
 import pickle
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 
 import numpy as np
 import torch
@@ -115,6 +117,7 @@ class _Steps(IterableDataset):
         worker = get_worker_info()
         assert worker is not None, "runs in a worker"
         told: list[tuple[str, int, str]] = []
+        threading.Thread(target=_die_with_the_rank, daemon=True).start()
         _listen(told)
         try:
             maker = Maker(self.recipe)
@@ -127,6 +130,18 @@ class _Steps(IterableDataset):
             yield from in_threads(make, enumerate(places), threads=threads, depth=threads)
         except Exception as error:  # of `place`, or of the maker's beginning
             yield Parcel(_sendable(error))
+
+
+def _die_with_the_rank() -> None:
+    """End this process when the one it works for is gone, killed maybe.
+
+    torch looks whether the process that forked it still lives: that is the fork server, which in
+    turn lives as long as any worker does.
+    """
+    rank = parent_process()
+    assert rank is not None, "runs in a worker"
+    rank.join()
+    os._exit(1)
 
 
 def _parcel(maker: Maker, place: Place, into: Tensor, told: list[tuple[str, int, str]]) -> Parcel:

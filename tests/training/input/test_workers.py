@@ -4,7 +4,11 @@ import dataclasses
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +21,8 @@ from training.input.order import Order
 from training.input.texts import texts_in_memory
 from training.input.workers import Slots, WorkerLost
 from training.parallel.ranks import Ranks
+
+ROOT = Path(__file__).parents[3]
 
 
 def _tokens(texts):
@@ -63,6 +69,32 @@ def test_a_worker_that_dies_is_named(toy_pairs):
     os.kill(worker.pid, signal.SIGKILL)
     with pytest.raises(WorkerLost, match=rf"\b{worker.pid}\b.*expected 2 workers at work"):
         list(coming)
+
+
+KILLED = """
+import os, pickle, signal, sys
+from pathlib import Path
+from tests.training.input.test_workers import _batches
+pairs = pickle.loads(Path(sys.argv[1]).read_bytes())
+coming = _batches(pairs, workers=2, prefetch=2).iterate(0, 10**6)
+next(coming)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_do_not_outlive_a_rank_that_was_killed(toy_pairs, tmp_path):
+    given = tmp_path / "pairs.pickle"
+    given.write_bytes(pickle.dumps(toy_pairs(23, seed=1)))
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, given], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        process.communicate(timeout=60)  # until nobody holds its standard output any more
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_a_slot_is_written_to_again_only_after_it_was_taken(toy_pairs):
