@@ -33,13 +33,11 @@ def summarise(
     for stage in status(Folder(cfg.data.scores or run.url)):
         tables[stage.stage.rsplit("-", 1)[0]] += stage.output_bytes
     scored = curated.votes.scores  # of the columns that decide, some have no value for good reason
-    before = json.loads(run.read("summary.json") if run.exists("summary.json") else b"{}")
-    before = before.get("seconds", {})
     summary = {
         "pairs_in": curated.decisions.rows,
         "pairs_kept": reasons.get(str(Reason.OK), 0),
         "reasons": dict(reasons),
-        "seconds": {stage: max(s, before.get(stage, 0.0)) for stage, s in clock.seconds.items()},
+        "seconds": _seconds(run, clock),
         "bytes": {
             "shards": sum(shard.size for shard in curated.shards),
             **{f"{stage} tables": n for stage, n in tables.items()},
@@ -56,7 +54,7 @@ def summarise(
 
 def summarise_training(run: Folder, *, more: Mapping[str, Any], clock: Clock) -> dict[str, Any]:
     """Write and return the `summary.json` of a run that curated nothing; see `summarise`."""
-    summary = {"seconds": dict(clock.seconds), **more}
+    summary = {"seconds": _seconds(run, clock), **more}
     run.write("summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     return summary
 
@@ -75,6 +73,13 @@ def headline(summary: Mapping[str, Any]) -> str:
         told = (f"{k.removesuffix('/main_metric')} {v:.3f}" for k, v in shown.items())
         lines.append(" ".join((f"{name:8}", *told)))
     return "\n".join(lines)
+
+
+def _seconds(run: Folder, clock: Clock) -> dict[str, float]:
+    """Return the wall seconds of each stage, as told by `summarise`."""
+    before = json.loads(run.read("summary.json") if run.exists("summary.json") else b"{}")
+    known = before.get("seconds", {})
+    return {stage: max(s, known.get(stage, 0.0)) for stage, s in clock.seconds.items()}
 
 
 def _labelled(curated: Curated) -> dict[str, Any]:
