@@ -294,7 +294,7 @@ CLI = [sys.executable, "-m", "thresher"]
 AS_NOBODY = """
 import os, sys
 sys.path[:0] = sys.argv.pop(1).split(":")
-import thresher
+import thresher, torch  # torch before the rights go: who is nobody may not read where Python lies
 if os.getuid() == 0:
     os.setgroups([]), os.setgid(65534), os.setuid(65534)
 thresher.main()
