@@ -74,7 +74,7 @@ def runs(pool, out, remote, tmp_path, monkeypatch):
 
 
 def named_alike(names):
-    """Leave out what is named by where shards lie, or by who wrote it, and locks, of disks alone."""
+    """Leave out what is named by where shards lie or who wrote it, and locks, of disks alone."""
     anew = ("scores/", "ledger/", "log/", "decisions/", "train/index/")
     drawn = re.compile(r"train/random-\w+\.npy")
     names = [n for n in names if not n.startswith(anew) and not drawn.fullmatch(n)]
