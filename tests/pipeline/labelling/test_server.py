@@ -229,7 +229,9 @@ def test_what_cannot_be_labelled_is_refused(run, server, tmp_path):
 
 def test_ctrl_c_ends_with_what_comes_next(run, tmp_path):
     out = tmp_path / "mine.parquet"
-    code = "import sys; from pipeline.labelling.command import label\n"
+    code = "import signal, sys; from pipeline.labelling.command import label\n"
+    # Whoever runs tests in the background of a shell has it ignored, and children inherit that.
+    code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "label(sys.argv[1], count=4, out=sys.argv[2])"
     process = subprocess.Popen(
         [sys.executable, "-c", code, run.url, str(out)],
