@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -96,10 +97,12 @@ def measure(count: int, cells: int, store: str) -> None:
         shards=shards, store=store, stage=STAGE, cells=cells, attempts=3, part_bytes=2**40
     )
     start = time.perf_counter()
-    coordinator = ray.remote(Measured).options(num_cpus=0).remote((ray.put(work),), "benchmark")
+    coordinator: Any = (
+        ray.remote(Measured).options(num_cpus=0).remote((ray.put(work),), "benchmark")
+    )
     ray.get(coordinator.snapshot.remote())
     ready = time.perf_counter()
-    workers = [ray.remote(Worker).options(num_cpus=0.4).remote() for _ in range(cells)]
+    workers: list[Any] = [ray.remote(Worker).options(num_cpus=0.4).remote() for _ in range(cells)]
     ray.get([w.run.remote(store, f"cell{i}", coordinator) for i, w in enumerate(workers)])
     leased = time.perf_counter()
     snapshot = ray.get(coordinator.snapshot.remote())

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from photographs import photographs
 
@@ -122,7 +122,8 @@ def plain_batches(shard: Shard) -> Iterator[Batch]:
     pictures, sizes, captions = [], [], []
     with tarfile.open(shard.url) as tar:
         for member in tar:
-            data = tar.extractfile(member).read()
+            file: Any = tar.extractfile(member)
+            data = file.read()
             if member.name.endswith(".jpg"):
                 picture = decode_picture(data, min_side=PICTURE_SIDE)
                 pictures.append(picture.rgb)

@@ -12,6 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -167,7 +168,7 @@ def compare_words(pictures: Pictures) -> None:
     finder = search.finder({name: model_file(name) for name in search.networks}, threads=1)
     ours, theirs, common = 0, 0, 0
     for picture in pictures:
-        found = peer(np.ascontiguousarray(picture[:, :, ::-1]), use_cls=False)
+        found: Any = peer(np.ascontiguousarray(picture[:, :, ::-1]), use_cls=False)
         lines = zip(found.txts or (), found.scores or (), strict=True)
         legibly = [text for text, score in lines if legible(Line(text, score))]
         (text,) = finder.of(batch_of([picture]))

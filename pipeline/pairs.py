@@ -16,12 +16,22 @@ from numpy.typing import ArrayLike
 
 from pipeline.folder import Folder
 from pipeline.index.digest import digest_of
-from pipeline.index.parts import Parts, Strings, Values, in_memory, named, uid_array
+from pipeline.index.parts import (
+    CAPTION,
+    COPIES,
+    FIELD,
+    WEIGHT,
+    Parts,
+    Strings,
+    Values,
+    in_memory,
+    named,
+    uid_array,
+)
 from pipeline.samples import read_shard
 from pipeline.schema import Reason
 from pipeline.shards import read_range
 
-CAPTION, COPIES, FIELD, WEIGHT = "caption:", "copies:", "field:", "weight:"  # of column names
 
 
 @dataclass(frozen=True)

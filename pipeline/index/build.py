@@ -20,10 +20,11 @@ from pipeline.fingerprint import fingerprint
 from pipeline.folder import Folder
 from pipeline.index.digest import digest_name, digest_rows
 from pipeline.index.opened import ABOUT, SHARDS, open_index, part_name
+from pipeline.index.parts import COPIES, WEIGHT
 from pipeline.index.pool import Pool, Scored, Wanted, no_rows
 from pipeline.index.subset import Subset, open_subset
 from pipeline.index.walk import walk
-from pipeline.pairs import COPIES, WEIGHT, Pairs, not_held
+from pipeline.pairs import Pairs, not_held
 from pipeline.schema import UID_BYTES
 from pipeline.scores import Scores
 from pipeline.shards import find_shards

@@ -9,11 +9,11 @@ import itertools
 import numpy as np
 import pyarrow as pa
 
-from pipeline.index.parts import Parts
+from pipeline.index.parts import CAPTION, COPIES, WEIGHT, Parts
 
 BITS = 128
 SOME = 65_536  # rows that are turned into Python at a time
-SEEN = ("caption:", "copies:", "weight:")  # beside the uid; fields and places play no part
+SEEN = (CAPTION, COPIES, WEIGHT)  # beside the uid; fields and places play no part
 
 
 def digest_rows(table: pa.Table) -> int:

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.schema import UID_BYTES, UID_DTYPE
 
+# Prefixes of columns: captions and values by name, and copies in a subset by its number.
+CAPTION, COPIES, FIELD, WEIGHT = "caption:", "copies:", "field:", "weight:"
 SOME = 4096  # texts that are turned into Python at a time
 
 

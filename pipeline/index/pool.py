@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pipeline.deciding.decisions import REASON, decisions_of
 from pipeline.fingerprint import fingerprint
 from pipeline.folder import Folder
+from pipeline.index.parts import CAPTION, FIELD, WEIGHT
 from pipeline.samples import read_shard
 from pipeline.schema import BASE_SCHEMA, UID_BYTES, Reason
 from pipeline.scores import Scores
@@ -113,7 +114,7 @@ class Scored:
         }
         found |= captions_of(table, self.wanted.captions)
         for name in self.wanted.weights:
-            found[f"weight:{name}"] = _numbers(table, name)
+            found[WEIGHT + name] = _numbers(table, name)
         if self.wanted.fields:
             found |= _fields(self.shards[shard], table.column("offset"), self.wanted.fields)
         return pa.table(found)
@@ -186,16 +187,16 @@ def captions_of(table: pa.Table, names: Sequence[str]) -> Mapping[str, pa.Chunke
         is_empty = pc.equal(pc.utf8_trim_whitespace(column), "")
         stated[name] = pc.if_else(is_empty, pa.scalar(None, pa.string()), column)
     others = list(stated.values())
-    return {f"caption:{n}": pc.fill_null(pc.coalesce(stated[n], *others), "") for n in names}
+    return {CAPTION + n: pc.fill_null(pc.coalesce(stated[n], *others), "") for n in names}
 
 
 def no_rows(wanted: Wanted) -> pa.Table:
     """Return the rows of a pool without any."""
     fields = [("uid", pa.binary(UID_BYTES)), ("shard", pa.int32())]
     fields += [("offset", pa.int64()), ("size", pa.int64())]
-    fields += [(f"caption:{name}", pa.string()) for name in wanted.captions]
-    fields += [(f"weight:{name}", pa.float32()) for name in wanted.weights]
-    fields += [(f"field:{name}", pa.string()) for name in wanted.fields]
+    fields += [(CAPTION + name, pa.string()) for name in wanted.captions]
+    fields += [(WEIGHT + name, pa.float32()) for name in wanted.weights]
+    fields += [(FIELD + name, pa.string()) for name in wanted.fields]
     return pa.schema(fields).empty_table()
 
 
@@ -214,6 +215,6 @@ def _fields(url: str, offset_N: pa.ChunkedArray, names: Sequence[str]) -> Mappin
     meta = {sample.offset: sample.meta for sample in read_shard(url, pictures=False)}
     meta_N = [meta.get(offset, {}) for offset in offset_N.to_pylist()]
     return {
-        f"field:{name}": pa.array([str(each.get(name, "")) for each in meta_N], pa.string())
+        FIELD + name: pa.array([str(each.get(name, "")) for each in meta_N], pa.string())
         for name in names
     }

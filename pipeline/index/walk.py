@@ -13,6 +13,7 @@ import pyarrow as pa
 from pipeline.executors import Executor, some_at_once
 from pipeline.fingerprint import fingerprint
 from pipeline.folder import Folder
+from pipeline.index.parts import FIELD, WEIGHT
 from pipeline.index.pool import BASE, Walked, Wanted, captions_of, no_rows
 from pipeline.samples import Sample, read_shard
 from pipeline.schema import Reason
@@ -93,8 +94,8 @@ def _table(samples: Sequence[Sample], wanted: Wanted) -> pa.Table:
         "offset": [sample.offset for sample in samples],
         "size": [sample.size for sample in samples],
         **captions_of(pa.table(captions), wanted.captions),
-        **{f"weight:{n}": [_number(s.meta.get(n)) for s in samples] for n in wanted.weights},
-        **{f"field:{name}": texts(name) for name in wanted.fields},
+        **{WEIGHT + n: [_number(s.meta.get(n)) for s in samples] for n in wanted.weights},
+        **{FIELD + name: texts(name) for name in wanted.fields},
     }
     return pa.table({field.name: found[field.name] for field in schema}, schema=schema)
 

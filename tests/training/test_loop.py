@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -125,6 +126,32 @@ def test_killed_and_started_again_equals_uninterrupted(toy_pairs, short, out, tm
     resumed = train(short, pairs, out=out / "cut", seed=5)
     whole = train(short, pairs, out=out / "whole", seed=5)
     assert _equal(_weights(whole), _weights(resumed))
+    assert _lines(out / "whole") == _lines(out / "cut")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_shard_cut_short_on_the_way_stops_the_run_until_it_is_back(
+    toy_pairs, short, out, workers
+):
+    """Nothing stands in for its pairs, as for a picture that is broken: they are read later."""
+    pairs = toy_pairs(40, seed=3)
+    whole = train(short, pairs, out=out / "whole", seed=5)
+    shard = Path(pairs.shards[0])
+    there = shard.read_bytes()
+    loader = dataclasses.replace(short.loader, threads=1, prefetch=1, cache_bytes=0)
+    loader = dataclasses.replace(loader, workers=workers)
+    cfg = dataclasses.replace(short, loader=loader)
+
+    def cut(entry):
+        if entry["step"] == 4:
+            os.truncate(shard, 1000)
+
+    with pytest.raises(OSError, match=r"00000\.tar: got .* bytes .*, expected all .* put the shard"):
+        train(cfg, pairs, out=out / "cut", seed=5, on_step=cut)
+    assert not (out / "cut").exists("checkpoint")
+    assert (out / "cut" / "state").names() == ["step-00000003"]
+    shard.write_bytes(there)
+    assert _equal(_weights(whole), _weights(train(cfg, pairs, out=out / "cut", seed=5)))
     assert _lines(out / "whole") == _lines(out / "cut")
 
 
