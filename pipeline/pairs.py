@@ -33,7 +33,6 @@ from pipeline.schema import Reason
 from pipeline.shards import read_range
 
 
-
 @dataclass(frozen=True)
 class Pairs:
     """N pairs of a pool, by position.

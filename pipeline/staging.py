@@ -4,6 +4,7 @@ A folder on a local disk is used as it is and published by renaming. Elsewhere f
 temporary folder (`TMPDIR` says where), one upload each, so that nothing is held in memory.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import fsspec
 
 from pipeline.folder import Folder
+from pipeline.transient import DiskFull, is_full, reason
 
 UNFINISHED = ".unfinished"  # lies in a remote folder while its files are being replaced
 PREFIX = "thresher-"
@@ -36,6 +38,33 @@ def local_path(url: str) -> Path | None:
     if not separator:
         return Path(url).expanduser()  # as fsspec does
     return Path(path) if scheme in {"file", "local"} else None
+
+
+def reserve(file: int, size: int, *, place: str) -> None:
+    """Make an open file so long before it is mapped, where the system can with all its blocks.
+
+    A process that writes to a map is killed by a disk that turns out to be full.
+
+    Args:
+        file: Its descriptor.
+        size: Bytes.
+        place: Where it lies, for the message.
+
+    Raises:
+        DiskFull: There is no room.
+    """
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file, 0, size)
+        else:
+            os.ftruncate(file, size)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise DiskFull(
+            f"disk: got a full one at {place} ({reason(error)}), expected room for {size} bytes; "
+            "free some space and start the run again: it goes on where it was"
+        ) from error
 
 
 @contextmanager

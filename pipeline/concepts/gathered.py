@@ -3,7 +3,6 @@
 Letters: N rows of a partition, n of one batch, D dimensions.
 """
 
-import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.columns.shuffle import Runs
+from pipeline.staging import reserve
 from pipeline.tables import uid_words, uids
 
 MEMORY_BYTES = 256 * 2**20  # of embeddings; more of them lie in a file meanwhile
@@ -57,18 +57,10 @@ def gathered(runs: Runs, partition: int) -> Iterator[Gathered]:
         yield Gathered(table, _placed(batches, place_N, np.empty(shape, np.float16)))
         return
     with tempfile.TemporaryFile() as file:
-        _reserve(file.fileno(), 2 * shape[0] * dim)
+        reserve(file.fileno(), 2 * shape[0] * dim, place=tempfile.gettempdir())
         on_disk: Any = np.memmap(file, np.float16, "r+", shape=shape)
         table, place_N = _sorted(runs.batches(partition))
         yield Gathered(table, _placed(runs.batches(partition), place_N, on_disk))
-
-
-def _reserve(file: int, size: int) -> None:
-    """Make a file so long; where the system can, now, since a disk full later kills a process."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file, 0, size)
-    else:
-        os.ftruncate(file, size)
 
 
 def _sorted(batches: Iterable[pa.RecordBatch]) -> tuple[pa.Table, NDArray[np.int64]]:

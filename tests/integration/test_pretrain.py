@@ -1,6 +1,7 @@
 """Pretraining alone, as the front door has it: shards that nobody curated, to a judged encoder."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -17,6 +18,8 @@ from typer.testing import CliRunner
 from filters.open_clip_models import ensure_torchvision
 from pipeline.index.parts import uids_from_bytes
 from pipeline.pairs import Pairs, pairs_from_shards
+from pipeline.transient import DiskFull
+from tests.faulty import small_disk
 from thresher import app, load_run
 from training.checkpoint.folder import identify
 
@@ -200,6 +203,34 @@ def test_two_ranks_by_torchrun_train_what_one_process_trains(finished, config, t
         if key.endswith("attn.in_proj_bias"):  # attention does not see that of its keys
             weight.chunk(3)[1].copy_(found[key].chunk(3)[1])
         torch.testing.assert_close(found[key], weight, rtol=1e-3, atol=1e-5, msg=key)
+
+
+def bytes_of(folder):
+    """Return what a folder takes of a disk, whole blocks."""
+    return sum(-(-p.stat().st_size // 4096) * 4096 for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize("part", ["state", "checkpoint"])
+def test_a_disk_that_fills_up_costs_what_came_after_the_last_state(
+    finished, config, tmp_path, part
+):
+    out, printed = finished
+    state, checkpoint = (bytes_of(trained(out) / name) for name in ("state", "checkpoint"))
+    spared = checkpoint if part == "checkpoint" else 2 * checkpoint + state
+    room = bytes_of(out) - spared // 2
+    (tmp_path / "disk").mkdir()
+    with small_disk(tmp_path / "disk", size=2 * bytes_of(out) + 2**20) as disk:
+        filler, mine = disk / "filler", disk / "run"
+        filler.write_bytes(bytes(os.statvfs(disk).f_bavail * 4096 - int(room)))
+        with pytest.raises(DiskFull, match=f"got a full disk at {disk}/run/train.*free some space"):
+            thresher("train", config, "--out", mine, "--ray", "off")
+        assert (trained(mine) / "state" / "step-00000002").exists() == (part == "checkpoint")
+        assert not (trained(mine) / "checkpoint" / "train.json").exists()
+        filler.unlink()
+        again = thresher("train", config, "--out", mine, "--ray", "off")
+        assert again.splitlines()[0] == printed.splitlines()[0]
+        name = "checkpoint/open_clip_model.safetensors"
+        assert (trained(mine) / name).read_bytes() == (trained(out) / name).read_bytes()
 
 
 def readmes_commands():

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.fingerprint import fingerprint
 from pipeline.pairs import Pairs
+from pipeline.staging import reserve
 
 PER_WEIGHT = 256  # showings of a pair of weight 1, before common factors go
 MOST = 1 << 20  # showings of one pair in an epoch
@@ -118,6 +119,8 @@ def _rows(
         try:
             shape = (int(start_C[-1]),)
             sink = np.lib.format.open_memmap(draft, mode="w+", dtype=dtype, shape=shape)
+            with draft.open("r+b") as file:
+                reserve(file.fileno(), draft.stat().st_size, place=pairs.home)
             _sort(pairs, subset, weight, often_C, start_C, sink).flush()
             draft.replace(path)
         finally:

@@ -7,6 +7,8 @@ import pytest
 
 import training.input.showings
 from pipeline.pairs import Pairs
+from pipeline.transient import DiskFull
+from tests.faulty import small_disk
 from training.config import Sampling, Source
 from training.input.mix import Mix, Turns, order_of, shown
 from training.input.showings import Showings, showings_of
@@ -85,6 +87,15 @@ def test_weights_are_exact_over_an_epoch(monkeypatch, tmp_path, some):
     assert isinstance(kept.row_M, np.memmap)
     same = showings_of(made(weights={"w": [3.5] * 9}), weight="w")
     assert (same.row_M, same.most, same.shown) == (None, 1, 9)
+
+
+def test_a_full_disk_is_named_before_anything_is_written_to_a_map(tmp_path):
+    pairs = made(weights={"w": np.resize([0.5, 1.0], 100_000)})
+    with small_disk(tmp_path, size=64 * 1024):
+        on_disk = Pairs(pairs.shards, pairs.parts, home=str(tmp_path))
+        with pytest.raises(DiskFull, match=f"a full one at {tmp_path} .* for 400128 bytes"):
+            showings_of(on_disk, weight="w")
+        assert not list(tmp_path.iterdir())
 
 
 def test_weights_that_cannot_be_are_refused():
