@@ -40,6 +40,24 @@ def local_path(url: str) -> Path | None:
     return Path(path) if scheme in {"file", "local"} else None
 
 
+@contextmanager
+def full_disk_named(place: str) -> Iterator[None]:
+    """Say which disk is full, if that ends a `with` block.
+
+    Raises:
+        DiskFull: It does.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, DiskFull) or not is_full(error):
+            raise
+        raise DiskFull(
+            f"disk: got a full disk at {place} ({reason(error)}), expected room for what is "
+            "written; free some space and start the run again: it goes on where it was"
+        ) from error
+
+
 def reserve(file: int, size: int, *, place: str) -> None:
     """Make an open file so long before it is mapped, where the system can with all its blocks.
 
@@ -53,18 +71,11 @@ def reserve(file: int, size: int, *, place: str) -> None:
     Raises:
         DiskFull: There is no room.
     """
-    try:
+    with full_disk_named(place):
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file, 0, size)
         else:
             os.ftruncate(file, size)
-    except OSError as error:
-        if not is_full(error):
-            raise
-        raise DiskFull(
-            f"disk: got a full one at {place} ({reason(error)}), expected room for {size} bytes; "
-            "free some space and start the run again: it goes on where it was"
-        ) from error
 
 
 @contextmanager
@@ -92,6 +103,7 @@ def new_folder(folder: Folder, *, last: str) -> AbstractContextManager[Path]:
 
     Raises:
         ValueError: `folder` cannot be written to.
+        DiskFull: There is no room.
     """
     here = local_path(folder.url)
     return _uploaded(folder, last) if here is None else _renamed(here)
@@ -121,8 +133,9 @@ def _renamed(here: Path) -> Iterator[Path]:
         ) from error
     try:
         draft = beside / "new"
-        draft.mkdir()
-        yield draft
+        with full_disk_named(str(here.parent)):
+            draft.mkdir()
+            yield draft
         if here.exists():
             here.rename(beside / "old")
         draft.rename(here)
@@ -135,7 +148,8 @@ def _uploaded(folder: Folder, last: str) -> Iterator[Path]:
     folder.write(UNFINISHED, b"")  # now, so that a place that takes no files is refused before work
     with tempfile.TemporaryDirectory(prefix=PREFIX) as temporary:
         draft = Path(temporary)
-        yield draft
+        with full_disk_named(temporary):
+            yield draft
         new = {p.relative_to(draft).as_posix() for p in draft.rglob("*") if p.is_file()} - {last}
         old = set(folder.files()) - {last, UNFINISHED}
         if folder.exists(last):

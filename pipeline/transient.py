@@ -99,8 +99,10 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_full(error: BaseException) -> bool:
-    """Tell whether a disk or a quota is full."""
-    return isinstance(error, OSError) and error.errno in FULL
+    """Tell whether a disk or a quota is full; libraries made of Rust only have words for it."""
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    return any(f"(os error {number})" in str(error) for number in FULL)
 
 
 def reason(error: BaseException) -> str:

@@ -158,7 +158,7 @@ def small_disk(path: Path, *, size: int = 256 * 1024) -> Iterator[Path]:
     try:
         yield path
     finally:
-        subprocess.run([unmount, str(path)], check=True)
+        subprocess.run([unmount, "--lazy", str(path)], check=True)  # maps end with their objects
 
 
 @contextmanager

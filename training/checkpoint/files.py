@@ -44,7 +44,10 @@ class FolderFiles(FileSystemBase):
             return
         with self.folder.open_write(name) as file:
             stream = _Hashing(file)
-            yield stream
+            try:
+                yield stream
+            except RuntimeError as error:  # what torch makes of a write that failed
+                raise stream.failure or error from error
             self.sha256[name] = stream.digest.hexdigest()
 
     def rename(self, path: str | os.PathLike, new_path: str | os.PathLike) -> None:
@@ -80,10 +83,15 @@ class FolderFiles(FileSystemBase):
 
 
 class _Hashing(io.RawIOBase):
-    """Passes bytes on and hashes them; DCP closes what it writes to, the folder wants to do so."""
+    """Passes bytes on and hashes them; DCP closes what it writes to, the folder wants to do so.
+
+    Attributes:
+        failure: Why bytes could not be written, if so.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
+        self.failure: OSError | None = None
         self.digest = hashlib.sha256()
 
     def writable(self) -> bool:
@@ -91,7 +99,11 @@ class _Hashing(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         self.digest.update(data)
-        return self.file.write(data)
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.failure = error
+            raise
 
     def tell(self) -> int:
         return self.file.tell()

@@ -15,6 +15,7 @@ from torch.distributed.fsdp import fully_shard
 
 from pipeline.folder import Folder
 from pipeline.transient import DiskFull
+from tests.faulty import small_disk
 from tests.ranks import run_ranks
 from training.checkpoint.folder import TrainingFolder
 from training.checkpoint.parts import Moments, Weights
@@ -208,25 +209,15 @@ def test_killed_at_any_moment_of_a_save_leaves_a_state(tmp_path):
     assert set(found) == {1, 2}
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk with room for little, if this machine lets us have one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if os.system(f"mount -t tmpfs -o size=64k none {place} 2>/dev/null") != 0:
-        pytest.skip("cannot mount a disk here")
-    yield place
-    os.system(f"umount -l {place}")
-
-
-def test_a_full_disk_leaves_the_last_good_state(small_disk):
-    out = Folder(str(small_disk / "out"))
-    values = trained(out, 1)
-    (small_disk / "filler").write_bytes(b"x" * (os.statvfs(small_disk).f_bavail * 4096 - 8192))
-    with pytest.raises(DiskFull, match=r"got a full disk at .*free some space"):
-        trained_from(out)
-    assert (out / "state").names() == ["step-00000001"]
-    assert equal(restored(out)[1].values(), values[1])
+def test_a_full_disk_leaves_the_last_good_state(tmp_path):
+    with small_disk(tmp_path, size=64 * 1024) as disk:
+        out = Folder(str(disk / "out"))
+        values = trained(out, 1)
+        (disk / "filler").write_bytes(b"x" * (os.statvfs(disk).f_bavail * 4096 - 8192))
+        with pytest.raises(DiskFull, match=r"got a full disk at .*free some space"):
+            trained_from(out)
+        assert (out / "state").names() == ["step-00000001"]
+        assert equal(restored(out)[1].values(), values[1])
 
 
 def trained_from(out):
