@@ -5,10 +5,11 @@
 
 A step is ours whole (`Stepper`: uint8 pictures on the device, checks, log), and the body of
 open_clip_train's `train_one_epoch`, whose pictures come normalised as floats in the precision that
-its loader makes; both move their batch to the device in the step, from pinned memory. bfloat16 is
-autocast over float32 weights on both sides. With `--shards` ours also runs from real input, and
-the time its steps wait for batches is told. Contestants run one after the other in a process,
-several turns each; the best turn is told, and memory at its peak.
+its loader makes. Theirs moves its batch to the device in the step, from pinned memory, ours on a
+stream of its own, as the loop does. bfloat16 is autocast over float32 weights on both sides. With
+`--shards` ours also runs from real input, and the time its steps wait for batches is told.
+Contestants run one after the other in a process, several turns each; the best turn is told, and
+memory at its peak.
 
 MFU counts forward and twice as much backward, as the plan does, against the device's data sheet.
 """
@@ -19,7 +20,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,9 +31,10 @@ from pipeline.shards import list_shards
 from training.config import Loader, Loss, Parallel, Train
 from training.input.batch import Batch
 from training.input.batches import Batches
-from training.log.flops import train_flops
+from training.input.device import ahead
+from training.log.flops import StepFlops
 from training.log.peak import peak_flops
-from training.models.build import build_model, fit_to_loss, text_tower
+from training.models.build import build_model, fit_to_loss
 from training.objectives import Contrastive
 from training.parallel.ranks import Ranks
 from training.step import Stepper
@@ -50,11 +51,13 @@ class Measured:
     Attributes:
         seconds: Of all steps.
         waiting: Of them without a batch.
+        flops: Of the model in all steps, at the length that captions have.
         peak_bytes: Of the device's memory; 0 where nobody counts.
     """
 
     seconds: float
     waiting: float
+    flops: float
     peak_bytes: int
 
 
@@ -76,7 +79,8 @@ def main() -> None:
             print(f"| {model} | {who} | {measure(contestant, one, args, device)}", flush=True)
 
 
-Steps = Callable[[], Iterator[float]]  # yields, after each step, the seconds it waited for a batch
+# Yields, after each step, the seconds it waited for a batch, and its model FLOPs.
+Steps = Callable[[], Iterator[tuple[float, float]]]
 
 
 def contestants(
@@ -103,21 +107,23 @@ def ours(cfg: Train, device: torch.device, pairs: Pairs | None) -> Steps:
     model.to(device)
     ranks = Ranks(device=device)
     objective = Contrastive(cfg, model, model_cfg, pairs or no_pairs(), ranks=ranks)
+    flops = StepFlops(model)
     stepper = Stepper(cfg, objective, ranks=ranks, seed=0, steps=10_000)
     objective.train()
     if pairs is None:
-        batches: Iterator[Batch] = repeat(synthetic(cfg.batch_size, device))
+        made: Iterator[Batch] = repeat(synthetic(cfg.batch_size, device))
     else:
         loader = Batches.of(cfg, pairs, objective.texts, size=SIDE, seed=0, ranks=ranks)
-        batches = loader.iterate(0, 10_000)
+        made = loader.iterate(0, 10_000)
+    batches = ahead(made, device, prepare=objective.trim)
 
-    def steps() -> Iterator[float]:
+    def steps() -> Iterator[tuple[float, float]]:
         for step in range(10_000):
             start = time.perf_counter()
             batch = next(batches)
             waited = time.perf_counter() - start
-            stepper(batch.to(device), step=step)
-            yield waited
+            stepper(batch, step=step)
+            yield waited, flops(batch)
 
     return steps
 
@@ -127,14 +133,15 @@ def open_clip(cfg: Train, device: torch.device, *, compiled: bool) -> Steps:
     fit_to_loss(model, model_cfg, loss=cfg.loss.kind, batch_size=cfg.batch_size)
     model.to(device)
     batch = synthetic(cfg.batch_size, device)
+    flops = StepFlops(model)(batch)
     step = open_clip_step(
         model, batch, kind=cfg.loss.kind, device=device, half=True, compiled=compiled
     )
 
-    def steps() -> Iterator[float]:
+    def steps() -> Iterator[tuple[float, float]]:
         while True:
             step()
-            yield 0.0
+            yield 0.0, flops
 
     return steps
 
@@ -155,32 +162,22 @@ def measure(
         torch.cuda.empty_cache()
     rate = args.steps * cfg.batch_size / best.seconds
     peak = peak_flops(device, cfg.precision)
-    mfu = "" if peak is None else f"{rate * flops_of(cfg.model) / peak:.1%}"
+    mfu = "" if peak is None else f"{best.flops / best.seconds / peak:.1%}"
     memory = f"{best.peak_bytes / 2**30:.1f} GiB" if best.peak_bytes else ""
     return f"{rate:,.1f} | {mfu} | {memory} | {best.waiting / best.seconds:.1%} |"
 
 
-def turn(steps: Iterator[float], count: int, device: torch.device) -> Measured:
+def turn(steps: Iterator[tuple[float, float]], count: int, device: torch.device) -> Measured:
     is_gpu = device.type == "cuda"
     if is_gpu:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
     start = time.perf_counter()
-    waiting = sum(next(steps) for _ in range(count))
+    waiting, flops = (sum(each) for each in zip(*(next(steps) for _ in range(count)), strict=True))
     if is_gpu:
         torch.cuda.synchronize(device)
     peak = torch.cuda.max_memory_allocated(device) if is_gpu else 0
-    return Measured(time.perf_counter() - start, waiting, peak)
-
-
-def flops_of(name: str) -> float:
-    """Return model FLOPs of training on one pair."""
-    with torch.device("meta"):
-        model, _ = build_model(name, seed=0)
-        picture = torch.zeros(2, 3, SIDE, SIDE)
-        caption = torch.ones(2, LENGTH, dtype=torch.int64)
-        text: Any = text_tower(model)
-        return train_flops(model.visual, picture) + train_flops(text, caption)
+    return Measured(time.perf_counter() - start, waiting, flops, peak)
 
 
 def synthetic(count: int, device: torch.device) -> Batch:

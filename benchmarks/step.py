@@ -149,7 +149,7 @@ def our_step(setting: Setting, kind: str) -> Step:
     stepper = Stepper(cfg, objective, ranks=ALONE, seed=0, steps=10_000)
     objective.train()
     batch, done = _batch(setting), iter(range(10_000))
-    return lambda: void(stepper(batch, step=next(done)))
+    return lambda: void(stepper(objective.trim(batch), step=next(done)))
 
 
 def their_step(setting: Setting, kind: str) -> Step:

@@ -112,7 +112,8 @@ def fit(
             cfg, sinks, steps=steps, done=done, replaced=replaced, ranks=ranks, ideal_s=ideal_s,
             on_step=on_step,
         ) as journal:  # fmt: skip
-            for batch in journal.waiting(ahead(batches.iterate(done, steps), ranks.device)):
+            coming = ahead(batches.iterate(done, steps), ranks.device, prepare=objective.trim)
+            for batch in journal.waiting(coming):
                 values = step(batch, step=done)
                 done += 1
                 line = journal.record(batch, step=done, **values)

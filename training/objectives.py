@@ -1,6 +1,7 @@
 """What a step minimises: contrastive alignment with captions, or distance to a teacher."""
 
 import math
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -18,7 +19,7 @@ from training.models.build import ClipModel, ImageSide, ModelConfig, text_tower,
 from training.models.encoder import Features, PairEncoder
 from training.models.lock import train_mode
 from training.models.matryoshka import matryoshka
-from training.models.text import trunk_outputs
+from training.models.text import trim, trunk_outputs
 from training.parallel.layout import lay_out
 from training.parallel.ranks import Ranks
 
@@ -39,6 +40,10 @@ class Objective(Protocol):
         """Put what trains into train mode and what is frozen into eval mode."""
         ...
 
+    def trim(self, batch: Batch) -> Batch:
+        """Leave out what plays no part; called while the batch is still on the CPU."""
+        ...
+
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
         """Return what the loss needs of some pairs; of every tensor the first dimension is pairs.
 
@@ -50,8 +55,11 @@ class Objective(Protocol):
         """Return the scalar to go down; its mean over ranks is the whole batch's."""
         ...
 
-    def after_step(self) -> dict[str, float]:
-        """Put parameters back into their range; return what the log should have besides."""
+    def after_step(self) -> dict[str, Tensor]:
+        """Put parameters back into their range; return what the log should have besides.
+
+        Scalars, left on their device.
+        """
         ...
 
 
@@ -65,7 +73,7 @@ class Contrastive:
         self, cfg: Train, model: ClipModel, model_cfg: ModelConfig, pairs: Pairs, *, ranks: Ranks
     ) -> None:
         self.model = model
-        frozen = cfg.towers.frozen_text
+        self.frozen_text = frozen = cfg.towers.frozen_text
         tower: Any = text_tower(model)
         encode = (lambda tokens_NL: trunk_outputs(tower, tokens_NL)) if frozen else None
         self.texts = texts_of(
@@ -83,6 +91,12 @@ class Contrastive:
         """Train mode; what is locked stays in eval mode, as when its features were made."""
         train_mode(self.model)
 
+    def trim(self, batch: Batch) -> Batch:
+        """Cut captions to the longest of them, where that is exact."""
+        if self.frozen_text:
+            return batch
+        return replace(batch, text_BL=trim(text_tower(self.model), batch.text_BL))
+
     def encode(self, batch: Batch) -> Features:
         """Return embeddings of both sides, scale and bias."""
         return self.encoder(batch.pixels_BHWC, batch.text_BL)
@@ -93,10 +107,10 @@ class Contrastive:
         return torch.stack([self._loss(each, batch.weight_B) for each in every]).sum()
 
     @torch.no_grad()
-    def after_step(self) -> dict[str, float]:
+    def after_step(self) -> dict[str, Tensor]:
         """Keep the scale in [1, 100] (arXiv:2103.00020, section 2.5)."""
         self.model.logit_scale.clamp_(0.0, math.log(MAX_SCALE))
-        return {"logit_scale": self.model.logit_scale.exp().item()}
+        return {"logit_scale": self.model.logit_scale.exp()}
 
 
 class StudentEncoder(nn.Module):
@@ -139,6 +153,10 @@ class FeatureDistillation:
         self.model.eval()
         self.model.visual.train()
 
+    def trim(self, batch: Batch) -> Batch:
+        """Return the batch: it has no captions."""
+        return batch
+
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
         """Return the student's and the teacher's embeddings."""
         with torch.no_grad():
@@ -151,6 +169,6 @@ class FeatureDistillation:
         share = len(batch) * self.ranks.count / self.batch_size  # 1 but for uneven shares
         return feature_l2(student_BD, teacher_BD) * share
 
-    def after_step(self) -> dict[str, float]:
+    def after_step(self) -> dict[str, Tensor]:
         """Nothing to keep in range."""
         return {}

@@ -52,7 +52,7 @@ class Stepper:
         self.average = Average(model, decay=cfg.optim.average) if cfg.optim.average else None
         self._clipped = clipped_adaptively(model) if cfg.optim.adaptive_clip else []
 
-    def __call__(self, batch: Batch, *, step: int) -> dict[str, float]:
+    def __call__(self, batch: Batch, *, step: int) -> dict[str, float | Tensor]:
         """Take a step, or leave it out on all ranks alike; `step` is in [0, steps).
 
         Raises:

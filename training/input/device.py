@@ -1,6 +1,6 @@
 """Batches to the device, one ahead of the model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
@@ -10,7 +10,12 @@ import torch
 from training.input.batch import Batch
 
 
-def ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+def ahead(
+    batches: Iterator[Batch],
+    device: torch.device,
+    *,
+    prepare: Callable[[Batch], Batch] = lambda batch: batch,
+) -> Iterator[Batch]:
     """Yield batches on the device, in order; the next one is on its way meanwhile.
 
     A thread waits for the loader and copies on a stream of its own, so neither holds up the model,
@@ -20,6 +25,7 @@ def ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
     Args:
         batches: Closed at the end, or when the caller has had enough.
         device: Where the model computes.
+        prepare: Done to each of them before it leaves the CPU.
     """
     stream = torch.cuda.Stream(device) if device.type == "cuda" else None
     pool = ThreadPoolExecutor(1, thread_name_prefix="device")
@@ -29,7 +35,7 @@ def ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
         if batch is None:
             return None
         with torch.cuda.stream(stream) if stream else nullcontext():
-            there = batch.to(device)
+            there = prepare(batch).to(device)
             return there, stream.record_event() if stream else None
 
     try:

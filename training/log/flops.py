@@ -23,7 +23,7 @@ from training.config import Distill, Train
 from training.input.batch import Batch
 from training.log.peak import peak_flops
 from training.models.build import ClipModel, text_tower
-from training.models.text import cut_mask, trim
+from training.models.text import cut_mask
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def ideal_time(
 class StepFlops:
     """Model FLOPs of steps; all is counted at once, before the model is wrapped or sharded.
 
-    Captions count at the length that the tower reads. A transformer's FLOPs are a quadratic
+    Captions count at the length that they have in the batch. A transformer's FLOPs are a quadratic
     function of the length, so three lengths tell all of them. What a locked trunk has said of
     captions, once for all steps, counts nothing; nor does its projection, a ten-thousandth part.
 
@@ -76,9 +76,8 @@ class StepFlops:
         side = preprocess_of(model).image_size
         picture = torch.zeros(PAIRS, 3, side, side)
         self.picture = sum(train_flops(tower, picture) for tower in (model.visual, *teachers))
-        self._tower = text_tower(model)
         longest = int(getattr(model, "context_length", ENOUGH))
-        self._caption = _by_length(self._tower, longest) if has_text else None
+        self._caption = _by_length(text_tower(model), longest) if has_text else None
 
     def caption(self, length: int) -> float:
         """Return the FLOPs of a caption of this many tokens."""
@@ -89,10 +88,7 @@ class StepFlops:
         pictures = len(batch) * self.picture
         if batch.text_BL.ndim == 1 or batch.text_BL.is_floating_point():
             return pictures
-        text_BL = batch.text_BL
-        if text_BL.device.type == "cpu":  # else as it is: a look at it would make the GPU wait
-            text_BL = trim(self._tower, text_BL)
-        captions, length = text_BL.shape
+        captions, length = batch.text_BL.shape
         return pictures + captions * self.caption(length)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from training.config import Precision
 from training.models.build import ClipModel, ImageSide, half_precision, text_tower
-from training.models.text import encode_text, project
+from training.models.text import encode_trimmed, project
 
 
 class Features(NamedTuple):
@@ -59,14 +59,14 @@ class PairEncoder(nn.Module):
 
         Args:
             pixels_BHWC: uint8, RGB.
-            text_BL: See `Batch`.
+            text_BL: See `Batch`; tokens trimmed.
         """
         tower: Any = text_tower(self.model)
         if self.frozen_text:
             text_BD = project(tower, text_BL)
         else:
             with half_precision(text_BL.device, wanted=self.is_half):
-                text_BD = encode_text(tower, text_BL)
+                text_BD = encode_trimmed(tower, text_BL)
         scale, bias = self.model.logit_scale.exp(), self.model.logit_bias
         return Features(
             self.image(pixels_BHWC),

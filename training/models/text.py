@@ -19,30 +19,31 @@ LENGTHS = 8  # trimmed lengths are multiples of it, so that a compiled tower mee
 def trim(tower: Any, tokens_BL: Tensor) -> Tensor:
     """Cut what comes after the last token that any embedding of the batch depends on.
 
+    It looks at the tokens; where they are on a GPU already, that is waited for.
     Exact where padding is masked (Hugging Face's towers, the byte tower) and where a token sees
     only those before it and the embedding is read off at the end of the text (CLIP's own). Towers
     that look at their padding, such as SigLIP's, get all of it.
     """
-    length = tokens_BL.shape[1]
-    if tokens_BL.device.type == "meta":
-        return tokens_BL  # there is nothing to look at
-    needed = min(-(-_needed(tower, tokens_BL) // LENGTHS) * LENGTHS, length)
+    needed = -(-_needed(tower, tokens_BL) // LENGTHS) * LENGTHS
     return tokens_BL[:, :needed]
 
 
 def encode_text(tower: Any, tokens_BL: Tensor) -> Tensor:
     """Return embeddings [B, D], not normalised, from as few tokens as the batch needs."""
-    trimmed_BL = trim(tower, tokens_BL)
-    length = trimmed_BL.shape[1]
-    if not _reads_off(tower) or length == tokens_BL.shape[1]:
-        return tower(trimmed_BL)
-    return torch.func.functional_call(tower, cut_mask(tower, length), (trimmed_BL,))
+    return encode_trimmed(tower, trim(tower, tokens_BL))
+
+
+def encode_trimmed(tower: Any, tokens_BL: Tensor) -> Tensor:
+    """Return embeddings [B, D], not normalised, of what `trim` has left."""
+    mask = cut_mask(tower, tokens_BL.shape[1])
+    return torch.func.functional_call(tower, mask, (tokens_BL,)) if mask else tower(tokens_BL)
 
 
 def cut_mask(tower: Any, length: int) -> dict[str, Tensor]:
-    """Return the causal mask of a tower that has one, which open_clip does not cut to the text."""
-    mask_LL = getattr(tower, "attn_mask", None)
-    return {} if mask_LL is None else {"attn_mask": mask_LL[:length, :length]}
+    """Return the causal mask of a tower that has a longer one: open_clip does not cut it."""
+    if not _reads_off(tower) or len(tower.attn_mask) == length:
+        return {}
+    return {"attn_mask": tower.attn_mask[:length, :length]}
 
 
 def project(tower: Any, said_BW: Tensor) -> Tensor:

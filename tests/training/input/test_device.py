@@ -1,6 +1,7 @@
 """Batches arrive in order, the next one is fetched meanwhile, and errors come through."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,6 +31,11 @@ def test_all_arrive_in_order_and_the_next_one_is_fetched_meanwhile():
         assert (batch.pixels_BHWC == number).all()
         assert begun[number + 1].wait(10)  # before it is asked for
         assert number + 2 >= len(begun) or not begun[number + 2].is_set()
+
+
+def test_what_is_prepared_is_what_arrives():
+    coming = ahead(map(_batch, range(2)), CPU, prepare=lambda batch: replace(batch, replaced=7))
+    assert [(batch.start, batch.replaced) for batch in coming] == [(0, 7), (1, 7)]
 
 
 def test_an_error_arrives_after_the_batches_before_it():

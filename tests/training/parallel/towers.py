@@ -81,6 +81,9 @@ class Pairwise:
     def train(self):
         self.model.train()
 
+    def trim(self, batch):
+        return batch
+
     def encode(self, batch):
         return self.encoder(batch.pixels_BHWC, batch.text_BL)
 
