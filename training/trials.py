@@ -19,6 +19,7 @@ from training.evaluation.evaluate import (
     tasks_of,
     write_results,
 )
+from training.evaluation.heldout import require_picture
 from training.evaluation.judge import Exam
 from training.jobs import Pretraining, Teaching
 from training.loop import OnStep
@@ -133,12 +134,14 @@ def exam_of(cfg: Evaluate, shards: Sequence[str]) -> Exam | None:
     """Return tasks and held-out pairs; None without held-out shards.
 
     Raises:
-        ValueError: A task cannot be run on these pairs, which is better known before training.
+        ValueError: A task cannot be run on these pairs, or none of their pictures can be decoded,
+            which is better known before training.
     """
     if not shards:
         return None
     heldout = heldout_of(shards, cfg.tasks)
     tasks_of(cfg, heldout)
+    require_picture(heldout)
     return Exam(cfg, heldout)
 
 
