@@ -17,10 +17,10 @@ from training.evaluation.evaluate import (
     RESULTS,
     evaluate,
     heldout_of,
+    require_pictures,
     tasks_of,
     write_results,
 )
-from training.evaluation.heldout import require_picture
 from training.evaluation.judge import Exam
 from training.jobs import Pretraining, Teaching
 from training.loop import OnStep
@@ -156,7 +156,7 @@ def exam_of(cfg: Evaluate, shards: Sequence[str]) -> Exam | None:
         return None
     heldout = heldout_of(shards, cfg.tasks)
     tasks_of(cfg, heldout)
-    require_picture(heldout)
+    require_pictures(cfg, heldout)
     return Exam(cfg, heldout)
 
 

@@ -191,6 +191,11 @@ def test_what_cannot_be_judged_is_refused_before_there_is_a_checkpoint(toy_pairs
     broken = toy_pairs(4, seed=4, corrupt=range(4)).shards[0]
     with pytest.raises(ValueError, match="heldout: got 4 pairs without a picture"):
         exam_of(Evaluate(tasks=("retrieval",)), [broken])
+    one = toy_pairs(4, seed=8, corrupt=(1,))  # the only one that is no bar
+    assert [shape == "bar" for shape in one.fields["shape"]] == [True, False, True, True]
+    cfg = Evaluate(tasks=("zeroshot:shape",), ignore_classes=("bar",))
+    with pytest.raises(ValueError, match="heldout: got 1 pairs without a picture"):
+        exam_of(cfg, [one.shards[0]])
     empty = tmp_path / "00000.tar"
     write_shard(empty, [])
     with pytest.raises(ValueError, match="heldout: got shards without a pair"):
