@@ -56,7 +56,7 @@ def run(
     curated: list[Curated] = []
 
     def prepare() -> Any:
-        check_request(cfg, folder)
+        check_request(cfg, folder, until=until)
         folder.write("config.toml", dump_config(cfg).encode())
         with execute:
             if cfg.curates:

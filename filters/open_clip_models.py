@@ -94,6 +94,7 @@ def create_model(name: str, *, pretrained: str = "") -> tuple[nn.Module, dict[st
         return load_checkpoint_dir(folder)
     if not pretrained and ":" not in name:
         return build(config), config
+    require_weights(name, pretrained)
     try:
         model = _open_clip().create_model(
             name, pretrained=pretrained or None, force_custom_text=True
@@ -104,6 +105,26 @@ def create_model(name: str, *, pretrained: str = "") -> tuple[nn.Module, dict[st
             f"loaded; give a tag of open_clip, reachable, or a local file ({error})"
         ) from error
     return model.eval(), config
+
+
+def require_weights(name: str, pretrained: str) -> None:
+    """Refuse a tag of weights that open_clip does not have for its model `name`.
+
+    Files, and models from elsewhere than open_clip, are left to whoever loads them.
+
+    Raises:
+        ValueError: The message has near tags.
+    """
+    if not pretrained or name.endswith(".json") or ":" in name + pretrained:
+        return
+    tags = _open_clip().list_pretrained_tags_by_model(name)
+    if pretrained.lower().replace("-", "_") in tags or Path(pretrained).is_file():
+        return
+    near = difflib.get_close_matches(pretrained, tags, n=3) or tags[:3]
+    raise ValueError(
+        f"pretrained: got {pretrained!r}, expected a tag that open_clip has for {name!r}, or a "
+        f"weights file; do you mean one of {near or 'no tag at all: it has none'}?"
+    )
 
 
 def model_config(name: str) -> dict[str, Any]:

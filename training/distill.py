@@ -8,6 +8,7 @@ from training.config import Distill
 from training.evaluation.judge import Exam, judge_of
 from training.loop import OnStep, fit
 from training.models.build import ClipModel, ModelConfig, build_model, load_model
+from training.models.request import require_taught
 from training.objectives import FeatureDistillation
 from training.parallel.ranks import Ranks, device_of
 from training.runs.runtime import Here, Runtime
@@ -72,12 +73,7 @@ def inherit(
     Raises:
         ValueError: The two differ in more than the image tower.
     """
-    for part in ("embed_dim", "text_cfg"):
-        if student_cfg[part] != teacher_cfg[part]:
-            raise ValueError(
-                f"distill.model: got {part} {student_cfg[part]}, expected the teacher's "
-                f"{teacher_cfg[part]}; only vision_cfg may differ in the student's model JSON"
-            )
+    require_taught(student_cfg, teacher_cfg)
     student.logit_bias = teacher.logit_bias
     kept = {k: v for k, v in teacher.state_dict().items() if not k.startswith("visual.")}
     missing, unexpected = student.load_state_dict(kept, strict=False)

@@ -55,7 +55,7 @@ def train(
     Raises:
         ValueError: `out` holds another run, or the model or the pairs cannot be used.
         Interrupted: Somebody asked for an end; the state is saved.
-        RuntimeError: Too many steps in a row were not finite.
+        RuntimeError: Too many steps in a row were not finite, or most of all.
     """
     identity = identify(cfg, pairs, seed=seed)
     folder = TrainingFolder(out, identity=identity, keep=cfg.save.keep)
@@ -96,6 +96,7 @@ def fit(
 
     Raises:
         Interrupted: Somebody asked for an end; the state is saved.
+        RuntimeError: Too many steps were left out.
     """
     ranks, steps = runtime.ranks, num_steps(cfg.samples_seen, cfg.batch_size)
     size = preprocess_of(objective.model).image_size
@@ -128,7 +129,11 @@ def fit(
                     states.wait()
                     raise interrupted(stop, step=done, steps=steps, out=folder.out)
             replaced = journal.replaced()
-    return step, {"seed": seed, "pairs": len(pairs), "steps": steps, "replaced": replaced}
+    step.watch.conclude(steps)
+    return step, {
+        "seed": seed, "pairs": len(pairs), "steps": steps, "replaced": replaced,
+        "skipped": step.watch.skipped,
+    }  # fmt: skip
 
 
 def _ideal_time(

@@ -32,11 +32,17 @@ class Run(Curation):
     __pydantic_config__ = STRICT
 
 
-def check_request(cfg: Run, folder: Folder) -> None:
-    """Refuse what would only be found out after hours of scoring.
+def check_request(cfg: Run, folder: Folder, *, until: str) -> None:
+    """Refuse what would only be found out after hours of scoring, or of training.
+
+    Args:
+        cfg: The run.
+        folder: Its folder.
+        until: Its last stretch.
 
     Raises:
-        ValueError: The run folder cannot be written, or a file that the config names is not there.
+        ValueError: The run folder cannot be written, a file that the config names is not there, or
+            a model does not exist.
     """
     folder.check_writable()
     list_shards([*cfg.data.shards, *cfg.data.heldout])
@@ -50,6 +56,10 @@ def check_request(cfg: Run, folder: Folder) -> None:
                 f"{name}.log.evaluate_every: got {part.log.evaluate_every} without held-out pairs, "
                 "expected some to evaluate on; name them in data.heldout, or set it to 0"
             )
+    if until != "curate" and cfg.train is not None:
+        from training.models.request import check_models
+
+        check_models(cfg.train, None if until == "train" else cfg.distill)
 
 
 def load_run(place: str, *, overrides: Sequence[str] = ()) -> Run:

@@ -1,6 +1,7 @@
 """Is the subset worth its compute? The same run on the subset and on random pairs, then judged."""
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -10,12 +11,13 @@ from pipeline.fingerprint import file_digest, fingerprint
 from pipeline.flow import Clock
 from pipeline.folder import Folder
 from pipeline.pairs import Pairs
-from training.checkpoint.folder import identify
+from training.checkpoint.folder import SUMMARY, identify
 from training.config import Distill, Evaluate, Train
 from training.evaluation.evaluate import (
     RESULTS,
     evaluate,
     heldout_of,
+    require_pictures,
     tasks_of,
     write_results,
 )
@@ -27,6 +29,8 @@ from training.run import Run
 from training.runs.launch import launch
 from training.runs.runtime import Here
 from training.shown import Shown, control_of
+
+logger = logging.getLogger(__name__)
 
 Results = dict[str, float]  # "<task>/<metric>" -> value in [0, 1]
 Watched = Callable[[str], AbstractContextManager[OnStep]]  # title -> what shows the steps
@@ -103,7 +107,7 @@ class Trials:
         """Distil the encoder in folder `teacher` on the pairs' pictures; return the folder."""
         checkpoint, seed = teacher / "checkpoint", self.seed
         identity = identify(cfg, pairs, seed=seed, teacher=checkpoint)
-        folder = _named(self.out / "student", identity)
+        folder = self._folder(self.out / "student", identity)
         with self.watched("teach the student") as on_step:
             job = Teaching(
                 cfg=cfg, teacher=checkpoint, pairs=pairs, out=folder, seed=seed, exam=self.exam,
@@ -113,13 +117,25 @@ class Trials:
         return folder
 
     def _train(self, cfg: Train, pairs: Pairs, name: str) -> Folder:
-        folder = _named(self.out / "train" / name, identify(cfg, pairs, seed=self.seed))
+        identity = identify(cfg, pairs, seed=self.seed)
+        folder = self._folder(self.out / "train" / name, identity)
         with self.watched(f"train on {name} pairs") as on_step:
             job = Pretraining(
                 cfg=cfg, pairs=pairs, out=folder, seed=self.seed, exam=self.exam,
                 on_step=None if cfg.workers.count else on_step,
             )  # fmt: skip
             self._launch(cfg, job, on_step)
+        return folder
+
+    def _folder(self, place: Folder, identity: str) -> Folder:
+        """Return the folder of a run; say so if it begins anew beside one that was cut off."""
+        folder = _named(place, identity)
+        if self.here.ranks.is_first and not folder.names():
+            for other in _unfinished(place):
+                logger.warning(
+                    "%s begins anew: settings or pairs are not those of %s, which is unfinished and"
+                    " stays as it is", folder.url, other.url,
+                )  # fmt: skip
         return folder
 
     def _launch(self, cfg: Train | Distill, job: Pretraining | Teaching, on_report: OnStep) -> None:
@@ -133,12 +149,14 @@ def exam_of(cfg: Evaluate, shards: Sequence[str]) -> Exam | None:
     """Return tasks and held-out pairs; None without held-out shards.
 
     Raises:
-        ValueError: A task cannot be run on these pairs, which is better known before training.
+        ValueError: A task cannot be run on these pairs, or none of their pictures can be decoded,
+            which is better known before training.
     """
     if not shards:
         return None
     heldout = heldout_of(shards, cfg.tasks)
     tasks_of(cfg, heldout)
+    require_pictures(cfg, heldout)
     return Exam(cfg, heldout)
 
 
@@ -176,3 +194,13 @@ def _judge(exam: Exam, checkpoint: Folder, out: Folder, ranks: Ranks) -> Results
 def _named(out: Folder, identity: str) -> Folder:
     """Name a folder by what makes its content, so that a changed run never meets an old one."""
     return Folder(f"{out.url}-{identity}")
+
+
+def _unfinished(place: Folder) -> list[Folder]:
+    """Return the folders of runs named after a place that have a state and no checkpoint."""
+    home, _, name = place.url.rpartition("/")
+    beside = [Folder(f"{home}/{n}") for n in Folder(home).names() if n.startswith(f"{name}-")]
+    return [
+        one for one in beside
+        if (one / "state").names() and not (one / "checkpoint").exists(SUMMARY)
+    ]  # fmt: skip

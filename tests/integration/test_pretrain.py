@@ -160,6 +160,7 @@ def test_requests_that_cannot_be_met_are_refused(config, tmp_path):
     for change, message in [
         (f"train.sampling.subset={place}", missing),
         ("train.sampling.subset=/nowhere/subset.npy", "/nowhere/subset.npy"),
+        ("train.towers.image=test_convnxt", r"image: got .*\['test_convnext',"),
         ("train.control=true", "train.control: got true, but nothing is curated"),
         ("train.workers.count=2", "got count = 2 with --ray off"),
     ]:

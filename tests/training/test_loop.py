@@ -14,11 +14,13 @@ import torch
 from safetensors.torch import load
 
 from tests.stopping import Stopped, stop_at
+from training.checkpoint.folder import TrainingFolder
 from training.config import Guard, Log, Loss, Optim, Save, Towers, Train
 from training.evaluation.evaluate import evaluate
 from training.log.sink import TIMINGS
 from training.loop import train
-from training.models.build import load_model
+from training.models.build import build_model, load_model
+from training.parallel.ranks import ALONE
 
 ROOT = Path(__file__).parents[2]
 TASKS = ("zeroshot:shape", "zeroshot:colour", "retrieval")
@@ -192,10 +194,20 @@ def test_a_loss_that_is_not_finite_stops_the_run(toy_pairs, short, out):
         train(cfg, toy_pairs(40, seed=3), out=out, seed=5)
 
 
-def test_weights_that_the_last_steps_have_ruined_are_not_exported(toy_pairs, short, out):
+def test_weights_that_the_last_steps_have_ruined_are_not_exported(tiny_model, out):
+    model, document = build_model(tiny_model, seed=0)
+    with torch.no_grad():
+        model.logit_scale.fill_(torch.inf)
+    folder = TrainingFolder(out, identity="it", keep=1)
+    with pytest.raises(RuntimeError, match=r"1 weights that are not finite .* lower optim\.lr"):
+        folder.finish(model, document, {}, ranks=ALONE)
+    assert not out.exists("checkpoint")
+
+
+def test_a_run_that_left_most_steps_out_exports_nothing(toy_pairs, short, out):
     optim = Optim(lr=1e39, warmup=0.0, grad_clip=1e30)
     cfg = dataclasses.replace(short, optim=optim, guard=Guard(patience=100))
-    with pytest.raises(RuntimeError, match=r"weights that are not finite .* lower optim\.lr"):
+    with pytest.raises(RuntimeError, match=r"got \d of 8 steps left out, .* lower optim\.lr"):
         train(cfg, toy_pairs(40, seed=3), out=out, seed=5)
     assert not out.exists("checkpoint")
 

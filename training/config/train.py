@@ -56,8 +56,8 @@ class Train:
     log: Log = field(default_factory=Log)
 
     def __post_init__(self) -> None:
-        """Refuse a run shorter than one step, and batches without a negative."""
-        _require_steps("train", self.samples_seen, self.batch_size)
+        """Refuse a run shorter than one step, batches without a negative, and idle ranks."""
+        _require_steps("train", self.samples_seen, self.batch_size, self.workers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,8 +87,8 @@ class Distill:
     log: Log = field(default_factory=Log)
 
     def __post_init__(self) -> None:
-        """Refuse a run shorter than one step."""
-        _require_steps("distill", self.samples_seen, self.batch_size)
+        """Refuse a run shorter than one step, and idle ranks."""
+        _require_steps("distill", self.samples_seen, self.batch_size, self.workers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +110,9 @@ class Evaluate:
     calibrate: bool = False
 
 
-def _require_steps(section: str, samples_seen: int, batch_size: int) -> None:
+def _require_steps(section: str, samples_seen: int, batch_size: int, workers: Workers) -> None:
     require(f"{section}.batch_size", batch_size, "at least 2", batch_size >= 2)  # noqa: PLR2004
+    rule = f"at least one pair for each rank ({section}.workers.count = {workers.count})"
+    require(f"{section}.batch_size", batch_size, rule, batch_size >= workers.count)
     rule = f"at least one batch ({batch_size})"
     require(f"{section}.samples_seen", samples_seen, rule, samples_seen >= batch_size)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from filters.open_clip_models import tokenizer
@@ -14,7 +15,7 @@ from pipeline.shards import list_shards
 from pipeline.staging import split_url
 from training.config import Evaluate, Precision
 from training.evaluation.encoders import Encoders, encoders_of
-from training.evaluation.heldout import HeldOut, see
+from training.evaluation.heldout import HeldOut, require_picture, see
 from training.evaluation.retrieval import retrieval_metrics
 from training.evaluation.zeroshot import classifier, zero_shot_metrics
 from training.input.kept_texts import distinct_texts
@@ -99,6 +100,21 @@ def heldout_of(shards: Sequence[str], tasks: Sequence[str]) -> Pairs:
     """Read held-out pairs, with the fields that the tasks name."""
     fields = [task.partition(":")[2] for task in tasks if ":" in task]
     return pairs_from_shards(list_shards(shards), fields=fields)
+
+
+def require_pictures(cfg: Evaluate, heldout: Pairs) -> None:
+    """Refuse held-out pairs of whose pictures some task could use none.
+
+    Raises:
+        ValueError: None can be decoded, or none of a class.
+    """
+    require_picture(heldout)
+    for name in cfg.tasks:
+        _, _, field = name.partition(":")
+        if field:
+            classes = set(_classes(cfg, field, heldout))
+            of_a_class = [i for i, value in enumerate(heldout.fields[field]) if value in classes]
+            require_picture(heldout.take(np.array(of_a_class)))
 
 
 def write_results(place: str, records: Sequence[Mapping[str, Any]]) -> None:

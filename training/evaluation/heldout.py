@@ -68,30 +68,49 @@ def see(encoders: Encoders, heldout: Pairs, *, batch_size: int) -> HeldOut:
         found_N[rows] = 1
     kept = ranks.sum(found_N).cpu().numpy().nonzero()[0]
     if whole_ND is None or not len(kept):
-        raise ValueError(
-            f"heldout: got {len(heldout)} pairs without a picture that can be decoded, expected "
-            "some; check the held-out shards"
-        )
+        raise _no_picture(heldout)
     image_ND = ranks.sum(whole_ND)[torch.from_numpy(kept).to(ranks.device)]
     return HeldOut(heldout.take(kept), image_ND, encoders, len(heldout) - len(kept))
 
 
+def require_picture(heldout: Pairs) -> None:
+    """Refuse held-out pairs that no model can be judged by, before one is trained.
+
+    Raises:
+        ValueError: None of their pictures can be decoded.
+    """
+    if all(isinstance(_decode(heldout, 1, i), DecodeError) for i in range(len(heldout))):
+        raise _no_picture(heldout)
+
+
+def _no_picture(heldout: Pairs) -> ValueError:
+    return ValueError(
+        f"heldout: got {len(heldout)} pairs without a picture that can be decoded, expected "
+        "some; check the held-out shards"
+    )
+
+
 def _decoded(heldout: Pairs, encoders: Encoders, batch_size: int) -> Iterator[Found]:
     """Yield this rank's batches; one is decoded while the one before it is encoded."""
-    decode = partial(_decode, heldout, encoders.size)
+    decode, broken = partial(_decode, heldout, encoders.size), dict[int, DecodeError]()
     with ThreadPoolExecutor(THREADS, thread_name_prefix="evaluate") as pool:
         waiting = (
             [(i, pool.submit(decode, i)) for i in batch]
             for batch in turns(len(heldout), batch_size, encoders.ranks)
         )
         for batch, _ in pairwise(chain(waiting, [[]])):
-            found = [(i, future.result()) for i, future in batch]
-            yield [(i, picture) for i, picture in found if picture is not None]
+            made = [(i, future.result()) for i, future in batch]
+            broken |= {i: error for i, error in made if isinstance(error, DecodeError)}
+            yield [(i, picture) for i, picture in made if not isinstance(picture, DecodeError)]
+    for i, error in list(broken.items())[:1]:
+        logger.warning(
+            "%d held-out pictures cannot be decoded and are left out; the first is of pair %d: %s",
+            len(broken), i, error,
+        )  # fmt: skip
 
 
-def _decode(pairs: Pairs, size: int, i: int) -> Picture | None:
+def _decode(pairs: Pairs, size: int, i: int) -> Picture | DecodeError:
     try:
         return central_crop(decode_rgb(pairs.image_bytes(i)), size)
     except DecodeError as error:
-        logger.warning("held-out pair %d: %s; left out", i, error)
-        return None
+        return error

@@ -21,6 +21,7 @@ from training.input.encoded import Encoded, Read
 logger = logging.getLogger(__name__)
 
 WHOLE = 0  # stands for the reduction of a picture that is no JPEG: always the same one
+TOLD = 20  # broken pictures that are told one by one; a pool may have millions
 DrawFrom = Callable[[], np.random.Generator]
 
 
@@ -144,6 +145,11 @@ class Pictures:
 
     def _tell(self, row: int, error: DecodeError) -> None:
         with self._lock:
-            known, _ = row in self._broken, self._broken.add(row)
-        if not known:
+            if row in self._broken or len(self._broken) > TOLD:
+                return
+            self._broken.add(row)
+            last = len(self._broken) > TOLD
+        if last:
+            logger.warning("further pictures cannot be decoded; `replaced` in the log counts them")
+        else:
             logger.warning("pair %d: %s; the next picture stands in for it", row, error)

@@ -17,12 +17,15 @@ def lock_towers(model: Any, towers: Towers) -> None:
     """Lock what `towers` says.
 
     Raises:
-        ValueError: The image tower cannot be locked in part, or nothing would be left to train.
+        ValueError: The image tower cannot be locked in part, or nothing of a tower would be locked,
+            or nothing would be left to train.
     """
     if towers.lock_image:
         lock_image(model, unlocked=towers.unlocked)
+        _require_frozen(model.visual, "image", towers.unlocked)
     if towers.lock_text:
         lock_text(model, unlocked=towers.unlocked)
+        _require_frozen(model.text, "text", towers.unlocked)
     if not any(p.requires_grad and p.ndim for p in model.parameters()):
         raise ValueError(
             "towers.lock_image, lock_text: got two towers locked with their projections, expected "
@@ -52,6 +55,14 @@ def lock_text(model: Any, *, unlocked: int = 0) -> None:
     """Freeze the text tower but for its last `unlocked` groups of layers."""
     with contextlib.redirect_stdout(io.StringIO()):  # open_clip prints the number of layers
         model.text.lock(unlocked_layers=unlocked, freeze_layer_norm=True)
+
+
+def _require_frozen(tower: nn.Module, name: str, unlocked: int) -> None:
+    if all(p.requires_grad for p in tower.parameters()):
+        raise ValueError(
+            f"towers.unlocked: got {unlocked}, expected fewer than the groups of layers of the "
+            f"{name} tower, of which nothing would be locked; lower it, or set lock_{name} to false"
+        )
 
 
 def train_mode(model: nn.Module) -> None:

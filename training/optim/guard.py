@@ -45,6 +45,19 @@ class Watch:
             raise RuntimeError(self._complaint(loss, norm, limit))
         return False
 
+    def conclude(self, steps: int) -> None:
+        """Refuse to call a run done that took less than half of its steps.
+
+        Raises:
+            RuntimeError: Most were left out; a short run ends before its patience does.
+        """
+        if 2 * self.skipped > steps:
+            raise RuntimeError(
+                f"train: got {self.skipped} of {steps} steps left out, expected most of them to be "
+                "taken; lower optim.lr, raise guard.spike, or set precision to float32, and start "
+                "again from another folder"
+            )
+
     def state_dict(self) -> dict[str, Any]:
         """Return what the next judgement depends on."""
         return {"skipped": self.skipped, "in_a_row": self.in_a_row, "norms": list(self._norms)}

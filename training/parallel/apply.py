@@ -5,10 +5,15 @@ parts first.
 """
 
 import inspect
+import os
+import shlex
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -38,8 +43,10 @@ def parallelise(
         backend: Of torch.compile.
 
     Raises:
-        ValueError: This torch is too old for `kind = "fsdp"`.
+        ValueError: This torch is too old for `kind = "fsdp"`, or there is nothing to compile with.
     """
+    if cfg.compile != "off" and backend == "inductor":
+        _require_compiler(cfg.compile, ranks.device)
     shards = cfg.kind == "fsdp" and ranks.count > 1
     for tower in towers(encoder)[:1]:  # pictures; no other tower's layers are 2D convolutions
         lay_out(tower, cfg.channels_last, convert_weights=not shards)
@@ -74,6 +81,18 @@ def _compile(encoder: nn.Module, cfg: Parallel, backend: str) -> None:
         for tower in towers(encoder):
             for block in blocks(tower):
                 block.compile(backend=backend)
+
+
+def _require_compiler(wanted: str, device: torch.device) -> None:
+    """Refuse to compile without a compiler: torch says so late, and no remedy."""
+    name, others = ("CXX", ("g++",)) if device.type == "cpu" else ("CC", ("gcc", "clang"))
+    named = os.environ.get(name)
+    compilers = tuple(shlex.split(named)[:1]) if named else others  # "ccache g++" is two words
+    if sys.platform == "linux" and not any(shutil.which(compiler) for compiler in compilers):
+        raise ValueError(
+            f"parallel.compile: got {wanted!r} without {' or '.join(compilers)}, which torch needs "
+            f"for it, expected a compiler; install one, name it in {name}, or set compile to 'off'"
+        )
 
 
 def _replicate(encoder: nn.Module, cfg: Parallel, ranks: Ranks) -> nn.Module:

@@ -136,9 +136,11 @@ def checkpoint(toy_pairs, tiny_model, tmp_path_factory):
     )
 
 
-def test_corrupt_pictures_are_left_out_and_counted(toy_pairs, checkpoint):
+def test_corrupt_pictures_are_left_out_and_counted(toy_pairs, checkpoint, caplog):
     heldout = toy_pairs(30, seed=4, corrupt=(0, 29))
     records = evaluate(checkpoint, heldout, tasks=("zeroshot:shape", "retrieval"), batch_size=7)
+    (told,) = [r for r in caplog.records if r.name.startswith("training")]  # one line for all
+    assert told.getMessage().startswith("2 held-out pictures cannot be decoded and are left out")
     assert [r["key"] for r in records] == ["zeroshot:shape", "retrieval"]
     assert [r["dataset"] for r in records] == ["Held-out shape", "Held-out retrieval"]
     for record in records:
@@ -186,6 +188,14 @@ def test_what_cannot_be_judged_is_refused_before_there_is_a_checkpoint(toy_pairs
     shard = toy_pairs(4, seed=4).shards[0]
     with pytest.raises(ValueError, match="zeroshot:nope: got no class among 4 pictures"):
         exam_of(Evaluate(tasks=("zeroshot:nope",)), [shard])
+    broken = toy_pairs(4, seed=4, corrupt=range(4)).shards[0]
+    with pytest.raises(ValueError, match="heldout: got 4 pairs without a picture"):
+        exam_of(Evaluate(tasks=("retrieval",)), [broken])
+    one = toy_pairs(4, seed=8, corrupt=(1,))  # the only one that is no bar
+    assert [shape == "bar" for shape in one.fields["shape"]] == [True, False, True, True]
+    cfg = Evaluate(tasks=("zeroshot:shape",), ignore_classes=("bar",))
+    with pytest.raises(ValueError, match="heldout: got 1 pairs without a picture"):
+        exam_of(cfg, [one.shards[0]])
     empty = tmp_path / "00000.tar"
     write_shard(empty, [])
     with pytest.raises(ValueError, match="heldout: got shards without a pair"):

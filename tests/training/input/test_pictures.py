@@ -1,6 +1,7 @@
 """A JPEG is decoded as fine as its crop needs it and no finer; memory changes no pixel."""
 
 import io
+import logging
 from dataclasses import replace
 from functools import partial
 
@@ -14,7 +15,7 @@ from training.config import Augment
 from training.input.augment import draw_crop
 from training.input.encoded import Encoded
 from training.input.order import sample_rng
-from training.input.pictures import WHOLE, Pictures
+from training.input.pictures import TOLD, WHOLE, Pictures
 
 SIZES = ((500, 375), (1200, 900), (260, 700), (90, 60))  # 64 px are wanted
 
@@ -41,6 +42,17 @@ def pairs(tmp_path_factory):
 def _pictures(pairs, *, cache_bytes=0, min_area=0.1):
     augment = Augment(min_area=min_area)
     return Pictures(Encoded(pairs), size=64, augment=augment, cache_bytes=cache_bytes)
+
+
+def test_of_many_broken_pictures_the_first_are_told_once(toy_pairs, caplog):
+    pairs = toy_pairs(60, seed=1, corrupt=tuple(range(50)))
+    pictures = _pictures(pairs)
+    with caplog.at_level(logging.WARNING, logger="training.input.pictures"):
+        for _ in range(2):
+            assert pictures.show(0, partial(sample_rng, 0, 0, 0))[0] == 50
+    told = [record.getMessage() for record in caplog.records]
+    assert [text.split(":")[0] for text in told[:-1]] == [f"pair {i}" for i in range(TOLD)]
+    assert told[-1].startswith("further pictures cannot be decoded")
 
 
 def test_no_crop_is_enlarged_that_need_not_be_and_none_is_cut_from_much_more(pairs):

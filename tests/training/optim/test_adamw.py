@@ -7,7 +7,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from training.config import Augment, Distill, Evaluate, Loader, Optim, Save, Train
+from training.config import Augment, Distill, Evaluate, Loader, Optim, Save, Train, Workers
 from training.optim.adamw import build_optimizer, learning_rate, set_learning_rate
 
 
@@ -64,6 +64,10 @@ def test_setting_the_rate_reaches_every_group():
         (lambda: Loader(threads=0), "loader.threads: got 0"),
         (lambda: Save(every=0), "save.every: got 0"),
         (lambda: Train(model="m", batch_size=1), "train.batch_size: got 1"),
+        (
+            lambda: Train(model="m", batch_size=2, workers=Workers(count=3)),
+            "train.batch_size: got 2, expected at least one pair for each rank",
+        ),
         (lambda: Train(model="m", samples_seen=5, batch_size=8), "expected at least one batch"),
         (lambda: Distill(model="m", samples_seen=0), "distill.samples_seen: got 0"),
     ],

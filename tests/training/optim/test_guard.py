@@ -53,6 +53,17 @@ def test_patience_ends_and_the_message_says_what_to_do():
         watch.allows(math.nan, 2.0)
 
 
+def test_a_run_that_left_most_of_its_steps_out_is_not_done():
+    """As it was with a learning rate of 1e30 for ten steps: finite weights, exported."""
+    watch = Watch(Guard())
+    for loss in (1.0, 1.0, math.nan, math.nan):
+        watch.allows(loss, 1.0)
+    watch.conclude(4)
+    watch.allows(math.nan, 1.0)
+    with pytest.raises(RuntimeError, match=r"got 3 of 5 steps left out, .*lower optim.lr"):
+        watch.conclude(5)
+
+
 def test_patience_with_spikes_names_the_bound():
     watch = Watch(Guard(spike=3.0, patience=1))
     assert all(watch.allows(1.0, 2.0) for _ in range(ENOUGH))

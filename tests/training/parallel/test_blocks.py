@@ -1,5 +1,7 @@
 """Blocks of any tower are found, sharded over 64 ranks, and compiled once for each kind."""
 
+import re
+import sys
 from collections import Counter
 
 import pytest
@@ -99,6 +101,18 @@ def test_each_kind_of_block_is_compiled_once(tmp_path):
         torch.testing.assert_close(ours, theirs)
     assert len(graphs) == 2
     assert [name for name, _ in encoder.named_parameters()] == kept
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems name other compilers")
+@pytest.mark.parametrize("compiler", [None, "no-such-compiler"])
+def test_compiling_without_a_compiler_is_refused(tmp_path, monkeypatch, compiler):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    if compiler:
+        monkeypatch.setenv("CXX", compiler)
+    match = rf"parallel.compile: got 'model' without {re.escape(compiler or 'g++')}, .*'off'"
+    with pytest.raises(ValueError, match=match):
+        parallelise(nn.Linear(1, 1), Parallel(compile="model"), ranks=ALONE)
 
 
 @pytest.mark.parametrize(
