@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from filters.open_clip_models import ensure_torchvision
 from tests.stopping import Stopped, stop_at
 from training.checkpoint.folder import TrainingFolder
 from training.config import Guard, Log, Loss, Optim, Save, Towers, Train
@@ -221,6 +222,7 @@ def test_bfloat16_learns_too(toy_pairs, short, out):
 
 def test_plain_open_clip_loads_the_checkpoint(toy_pairs, short, out):
     """Same document, same weights, same features, without any of our code."""
+    ensure_torchvision()  # where a wheel of torchvision does not fit torch's, it cannot be imported
     import open_clip
 
     checkpoint = train(short, toy_pairs(40, seed=3), out=out, seed=5)
