@@ -20,6 +20,7 @@ from training.input.encoded import Encoded, Read
 
 logger = logging.getLogger(__name__)
 
+MOST_TOLD = 20  # broken pictures that a process names: a pool of billions has millions
 WHOLE = 0  # stands for the reduction of a picture that is no JPEG: always the same one
 DrawFrom = Callable[[], np.random.Generator]
 
@@ -145,5 +146,12 @@ class Pictures:
     def _tell(self, row: int, error: DecodeError) -> None:
         with self._lock:
             known, _ = row in self._broken, self._broken.add(row)
-        if not known:
-            logger.warning("pair %d: %s; the next picture stands in for it", row, error)
+            told = len(self._broken)
+        if not known and told <= MOST_TOLD:
+            more = "; further ones are only counted, as `replaced`" if told == MOST_TOLD else ""
+            pairs = self.encoded.pairs
+            shard, byte = pairs.shards[int(pairs.shard_N[row])], int(pairs.offset_N[row])
+            logger.warning(
+                "pair %d (%s, byte %d): %s; the next picture stands in for it%s",
+                row, shard, byte, error, more,
+            )  # fmt: skip

@@ -14,6 +14,7 @@ from training.config import Augment, Loader, Loss, Train
 from training.input.batches import Batches
 from training.input.making import Maker
 from training.input.order import Order
+from training.input.pictures import MOST_TOLD
 from training.parallel.ranks import ALONE, Ranks
 
 
@@ -108,7 +109,16 @@ def test_a_corrupt_picture_is_replaced_and_disturbs_nobody(toy_pairs, caplog):
         assert b.replaced == broken.sum()
     assert sum(b.replaced for b in with_bad) > 3
     assert len(caplog.records) == 3
+    assert all(f"({bad.shards[0]}, byte " in record.getMessage() for record in caplog.records)
     assert _same(with_bad, _batches(bad, threads=3, cache_bytes=0))
+
+
+def test_only_the_first_corrupt_pictures_are_named(toy_pairs, caplog):
+    bad = toy_pairs(50, seed=3, corrupt=tuple(range(49)))
+    with caplog.at_level(logging.WARNING, logger="training.input.pictures"):
+        assert sum(batch.replaced for batch in _batches(bad)) > MOST_TOLD
+    last = [r.getMessage().endswith("only counted, as `replaced`") for r in caplog.records]
+    assert last == [False] * (MOST_TOLD - 1) + [True]
 
 
 def test_nothing_but_corrupt_pictures_is_refused(toy_pairs):
