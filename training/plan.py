@@ -10,6 +10,7 @@ from math import ceil
 from training.config import Train
 from training.input.order import num_steps
 from training.log.peak import by_name
+from training.losses.tiles import SIDE
 from training.shapes import Shapes, Tower, shapes_of
 
 MFU = 0.4  # share of the peak that the estimate of time takes for granted
@@ -64,14 +65,14 @@ class TrainingPlan:
     def rank_bytes(self) -> dict[str, float]:
         """Return what a rank's device holds at the height of a step, by name."""
         cfg, shapes = self.cfg, self.shapes
-        rows = min(self.share, cfg.parallel.chunk or self.share)
+        side = cfg.parallel.chunk or SIDE
         average = shapes.held if cfg.optim.average else 0
         pixels = 3 * shapes.side**2
         return {
             "weights": FLOAT * shapes.held,
             "gradients": FLOAT * shapes.held_trained,
             "optimiser": FLOAT * (2 * shapes.held_trained + average),
-            "logits": FLOAT * rows * cfg.batch_size,
+            "logits": FLOAT * min(self.share, side) * min(cfg.batch_size, side),
             "pictures": (self.share + FLOAT * self.micro) * pixels,
             "activations": self.micro * (shapes.image.kept_bytes + shapes.text.kept_bytes),
         }

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow.fs
@@ -136,7 +137,7 @@ def on_ray(
         board: Any = ray.remote(num_cpus=0)(Board).remote()
         trainer = TorchTrainer(
             _as_rank,
-            train_loop_config={"job": job, "board": board, "home": os.getcwd()},
+            train_loop_config={"job": job, "board": board, "home": Path.cwd()},
             torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
             scaling_config=_scaling(workers),
             run_config=_run_config(workers, scratch),
