@@ -134,7 +134,8 @@ def _run(config: str, sets: list[str] | None, out: str | None, ray: str, until: 
     summary = run(cfg, out=out, execute=executor(ray), ray=ray, until=until)
     if not summary:  # one of torchrun's ranks, but not the first
         return
-    print(headline(summary))
+    if told := headline(summary):
+        print(told)
     for name, folder in summary.get("runs", {}).items():
         print(f"{name}: {Folder(out).path(folder)}/checkpoint")
     if cfg.curates:
@@ -216,9 +217,9 @@ def plan(config: Config, sets: Sets = None, out: Out = None) -> None:
         print(f"{shards} shards, {derived} derived columns, {rules} rules, run {folder.url}")
         print(todo)
     if cfg.train is not None:
-        from training.plan import plan_training
+        from training.plan import plan_of
 
-        print(plan_training(cfg.train, pairs=None))
+        print(plan_of(cfg.train))
     if cfg.distill is not None:
         print(f"distill {cfg.distill.samples_seen} samples, {cfg.distill.model}")
 

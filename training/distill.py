@@ -43,7 +43,8 @@ def distill(
 
     Raises:
         ValueError: `out` holds another run, or the student does not go with the teacher.
-        RuntimeError: The loss stopped being finite.
+        Interrupted: Somebody asked for an end; the state is saved.
+        RuntimeError: Too many steps in a row were not finite.
     """
     identity = identify(cfg, pairs, seed=seed, teacher=teacher)
     folder = TrainingFolder(out, identity=identity, keep=cfg.save.keep)

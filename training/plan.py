@@ -10,6 +10,7 @@ from math import ceil
 from training.config import Train
 from training.input.order import num_steps
 from training.log.peak import by_name
+from training.losses.tiles import SIDE
 from training.shapes import Shapes, Tower, shapes_of
 
 MFU = 0.4  # share of the peak that the estimate of time takes for granted
@@ -26,13 +27,11 @@ class TrainingPlan:
         cfg: Its settings.
         shapes: What it trains.
         ranks: Processes.
-        pairs: In the subset; None where nobody has counted them.
     """
 
     cfg: Train
     shapes: Shapes
     ranks: int
-    pairs: int | None
 
     @property
     def steps(self) -> int:
@@ -66,14 +65,14 @@ class TrainingPlan:
     def rank_bytes(self) -> dict[str, float]:
         """Return what a rank's device holds at the height of a step, by name."""
         cfg, shapes = self.cfg, self.shapes
-        rows = min(self.share, cfg.parallel.chunk or self.share)
+        side = cfg.parallel.chunk or SIDE
         average = shapes.held if cfg.optim.average else 0
         pixels = 3 * shapes.side**2
         return {
             "weights": FLOAT * shapes.held,
             "gradients": FLOAT * shapes.held_trained,
             "optimiser": FLOAT * (2 * shapes.held_trained + average),
-            "logits": FLOAT * rows * cfg.batch_size,
+            "logits": FLOAT * min(self.share, side) * min(cfg.batch_size, side),
             "pictures": (self.share + FLOAT * self.micro) * pixels,
             "activations": self.micro * (shapes.image.kept_bytes + shapes.text.kept_bytes),
         }
@@ -84,23 +83,17 @@ class TrainingPlan:
         return "\n".join([lines[0], *(f"       {line}" for line in lines[1:])])
 
 
-def plan_training(cfg: Train, *, pairs: int | None) -> str:
-    """Return what a run would be, in words; see `plan_of`."""
-    return str(plan_of(cfg, pairs=pairs))
-
-
-def plan_of(cfg: Train, *, pairs: int | None) -> TrainingPlan:
+def plan_of(cfg: Train) -> TrainingPlan:
     """Return what a run would be.
 
     Args:
         cfg: The run; `workers.count` are the ranks, without any one, or 8 of a sharded model.
-        pairs: In the subset; None where nobody has counted them yet.
 
     Raises:
         ValueError: The model cannot be built.
     """
     ranks = cfg.workers.count or (RANKS if cfg.parallel.kind == "fsdp" else 1)
-    return TrainingPlan(cfg=cfg, shapes=shapes_of(cfg, ranks=ranks), ranks=ranks, pairs=pairs)
+    return TrainingPlan(cfg=cfg, shapes=shapes_of(cfg, ranks=ranks), ranks=ranks)
 
 
 def _model_lines(plan: TrainingPlan) -> Iterator[str]:
@@ -124,8 +117,7 @@ def _step_lines(plan: TrainingPlan) -> Iterator[str]:
     cfg, shapes, steps = plan.cfg, plan.shapes, plan.steps
     warmup, shown = max(1, round(cfg.optim.warmup * steps)), steps * cfg.batch_size
     yield f"{steps:,} steps of {cfg.batch_size:,} pairs, {warmup:,} of them warm-up"
-    epochs = "" if plan.pairs is None else f": {shown / plan.pairs:,.2f} times {plan.pairs:,}"
-    yield f"{shown:,} pairs shown{epochs}"
+    yield f"{shown:,} pairs shown, repeats counted"
     passes = ceil(plan.share / plan.micro)
     split = "at once" if passes == 1 else f"in {passes} passes of {plan.micro:,}, and forward twice"
     yield f"{_ranks(plan)}, {plan.share:,} pairs each, {split}"

@@ -104,6 +104,18 @@ def test_shards_become_a_judged_encoder(finished):
     assert model.visual.image_size == (32, 32)
 
 
+def test_what_is_no_class_is_left_out_by_hand_too(finished, pool):
+    checkpoint = str(trained(finished[0]) / "checkpoint")
+    told = ("--data", pool / "00000.tar", "--tasks", "zeroshot:category")
+    said = [
+        thresher("evaluate", checkpoint, *told, "--ignore-classes", names)
+        for names in ("", "circle")
+    ]
+    whole, less = (json.loads(line)["metrics"] for line in said)
+    assert (whole["classes"], less["classes"]) == (3, 2)
+    assert whole["pictures"] > less["pictures"] > 0
+
+
 def test_a_finished_run_does_nothing_again(finished, config):
     out, printed = finished
     before = written(out)
@@ -145,7 +157,8 @@ def test_what_is_shown_is_what_subsets_say(pool, config, tmp_path, copies):
         sets = [f"train.sampling.mix=[{', '.join(mix)}]"]
     sets += ["train.samples_seen=18", "train.batch_size=9", "data.heldout=[]"]
     flags = [part for each in sets for part in ("--set", each)]
-    thresher("train", config, *flags, "--out", tmp_path / "run", "--ray", "off")
+    printed = thresher("train", config, *flags, "--out", tmp_path / "run", "--ray", "off")
+    assert printed == f"subset: {trained(tmp_path / 'run')}/checkpoint\n"
     cfg = load_run(config, overrides=sets)
     expected = identify(cfg.train, by_hand(pool, copies), seed=cfg.seed)
     assert trained(tmp_path / "run").name == f"subset-{expected}"

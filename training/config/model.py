@@ -25,7 +25,7 @@ class Towers:
         patch_dropout: Share of a ViT's patches left out in training (FLIP, arXiv:2212.00794).
         drop_path: Stochastic depth's rate at the last block (arXiv:1603.09382).
         matryoshka: Further, smaller widths whose leading dimensions are trained to work alone
-            (arXiv:2205.13147).
+            (arXiv:2205.13147); the loss is the sum over all widths.
     """
 
     image: str = ""

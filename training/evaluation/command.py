@@ -12,6 +12,9 @@ def evaluate(
     checkpoint: Annotated[str, typer.Argument(help="Folder with an open_clip checkpoint.")],
     data: Annotated[list[str], typer.Option(help="Held-out shards, repeatable.")],
     tasks: Annotated[str, typer.Option()] = "zeroshot:category,retrieval",
+    ignore_classes: Annotated[
+        str, typer.Option(help="No classes, though the field says so; separated by commas.")
+    ] = "",
     out: Annotated[str | None, typer.Option(help="Write eval_results.jsonl here.")] = None,
 ) -> None:
     """Zero-shot classification and retrieval, in DataComp's results format.
@@ -23,9 +26,12 @@ def evaluate(
     from training.runs.torchrun import joined
 
     names = tuple(tasks.split(","))
+    ignored = tuple(name for name in ignore_classes.split(",") if name)
     heldout = heldout_of(data, names)
     with joined() as here:
-        records = judge(Folder(checkpoint), heldout, tasks=names, ranks=here.ranks)
+        records = judge(
+            Folder(checkpoint), heldout, tasks=names, ignore_classes=ignored, ranks=here.ranks
+        )
         for record in records:
             typer.echo(json.dumps(record))  # of the first rank only
         if out is not None and here.ranks.is_first:

@@ -21,7 +21,7 @@ from training.input.encoded import Encoded, Read
 logger = logging.getLogger(__name__)
 
 WHOLE = 0  # stands for the reduction of a picture that is no JPEG: always the same one
-TOLD = 20  # broken pictures that are told one by one; a pool may have millions
+TOLD = 20  # broken pictures that are named: a pool of billions has millions
 DrawFrom = Callable[[], np.random.Generator]
 
 
@@ -148,8 +148,12 @@ class Pictures:
             if row in self._broken or len(self._broken) > TOLD:
                 return
             self._broken.add(row)
-            last = len(self._broken) > TOLD
-        if last:
+            count = len(self._broken)
+        if count > TOLD:
             logger.warning("further pictures cannot be decoded; `replaced` in the log counts them")
-        else:
-            logger.warning("pair %d: %s; the next picture stands in for it", row, error)
+            return
+        pairs = self.encoded.pairs
+        logger.warning(
+            "pair %d (%s, byte %d): %s; the next picture stands in for it", row,
+            pairs.shards[int(pairs.shard_N[row])], int(pairs.offset_N[row]), error,
+        )  # fmt: skip

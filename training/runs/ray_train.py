@@ -4,14 +4,16 @@ Ray starts processes and their group, and no more: the run's states are ours, so
 goes on as any other run does. Nothing else in `training` imports this module or Ray.
 """
 
+import os
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow.fs
@@ -135,7 +137,7 @@ def on_ray(
         board: Any = ray.remote(num_cpus=0)(Board).remote()
         trainer = TorchTrainer(
             _as_rank,
-            train_loop_config={"job": job, "board": board},
+            train_loop_config={"job": job, "board": board, "home": Path.cwd()},
             torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
             scaling_config=_scaling(workers),
             run_config=_run_config(workers, scratch),
@@ -162,6 +164,8 @@ class _Refused:
 
 
 def _as_rank(config: dict[str, Any]) -> Any:
+    with suppress(OSError):  # Ray Train stands elsewhere, where relative paths name nothing
+        os.chdir(config["home"])
     runtime = RayRank(config["board"])
     try:
         return config["job"](runtime)

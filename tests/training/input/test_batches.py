@@ -108,6 +108,7 @@ def test_a_corrupt_picture_is_replaced_and_disturbs_nobody(toy_pairs, caplog):
         assert b.replaced == broken.sum()
     assert sum(b.replaced for b in with_bad) > 3
     assert len(caplog.records) == 3
+    assert all(f"({bad.shards[0]}, byte " in record.getMessage() for record in caplog.records)
     assert _same(with_bad, _batches(bad, threads=3, cache_bytes=0))
 
 
