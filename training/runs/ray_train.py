@@ -21,7 +21,9 @@ import ray
 import ray.train
 import torch.distributed as dist
 from fsspec.core import url_to_fs
+from ray.exceptions import RayError
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import filters
 import pipeline
@@ -134,7 +136,8 @@ def on_ray(
     with connected(address, code=(filters, pipeline, training)):
         if address == "local":
             _require_room(workers)
-        board: Any = ray.remote(num_cpus=0)(Board).remote()
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        board: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
         trainer = TorchTrainer(
             _as_rank,
             train_loop_config={"job": job, "board": board, "home": Path.cwd()},
@@ -225,7 +228,10 @@ def _watching(board: Any, on_report: Callable[[Metrics], None] | None) -> Iterat
 
     def look() -> None:
         while not over.wait(LOOK_S):
-            line = ray.get(board.take.remote())
+            try:
+                line = ray.get(board.take.remote())
+            except RayError:  # a lost board costs what is shown, and nothing of the run
+                continue
             if line is not None:
                 on_report(line)
 
