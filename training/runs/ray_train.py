@@ -137,7 +137,7 @@ def on_ray(
         if address == "local":
             _require_room(workers)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        board: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
+        board: Any = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here).remote()
         trainer = TorchTrainer(
             _as_rank,
             train_loop_config={"job": job, "board": board, "home": Path.cwd()},
