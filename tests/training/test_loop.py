@@ -21,6 +21,7 @@ from training.evaluation.evaluate import evaluate
 from training.log.sink import TIMINGS
 from training.loop import train
 from training.models.build import build_model, load_model
+from training.objectives import Contrastive
 from training.parallel.ranks import ALONE
 
 ROOT = Path(__file__).parents[2]
@@ -211,6 +212,19 @@ def test_a_run_that_left_most_steps_out_exports_nothing(toy_pairs, short, out):
     with pytest.raises(RuntimeError, match=r"got \d of 8 steps left out, .* lower optim\.lr"):
         train(cfg, toy_pairs(40, seed=3), out=out, seed=5)
     assert not out.exists("checkpoint")
+
+
+def test_a_tower_gets_captions_as_long_as_the_longest(toy_pairs, short, out, monkeypatch):
+    lengths, encode = set(), Contrastive.encode
+
+    def watched(self, batch):
+        lengths.add(batch.text_BL.shape[1])
+        return encode(self, batch)
+
+    monkeypatch.setattr(Contrastive, "encode", watched)
+    towers = Towers(text="bytes")
+    train(dataclasses.replace(short, towers=towers), toy_pairs(40, seed=3), out=out, seed=5)
+    assert lengths == {16}  # "a black circle" and a start byte, of a context of hundreds
 
 
 def test_bfloat16_learns_too(toy_pairs, short, out):
